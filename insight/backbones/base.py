@@ -1,0 +1,143 @@
+"""The contract of a backbone: photos in, patch vectors and one image vector out, and text in the same space.
+
+Photos go in as [B, 3, S, S] floats in [0, 1]; what comes out is `DenseFeatures`. Every encoder of this project (a CLIP
+tower, a timm model, the offline `small`) is a `Backbone`, frozen and in evaluation mode; nothing here detaches, so
+gradients flow from any output to the images or to the tokens that `prefix` returns.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sae.errors import InsightError
+
+
+@dataclass(frozen=True)
+class DenseFeatures:
+    """What a backbone sees in a batch of photos.
+
+    patches: [B, h*w, d], row by row from the top left; pooled: [B, d], the image as one vector; grid: (h, w).
+    Neither is normalised to unit length.
+    """
+
+    patches: Tensor
+    pooled: Tensor
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class CentreSquare:
+    """Cut the centre square of an RGB photo and resize it (bicubic, antialiased) to [3, size, size] floats in [0, 1].
+
+    Colours are not normalised: each backbone does that inside `encode_image`. A plain value, so that it can be sent
+    to the worker processes of a data loader without the model.
+    """
+
+    size: int
+
+    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) of the square that is kept, in pixels of the original photo."""
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        return left, top, left + side, top + side
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        if image.mode != "RGB":
+            raise InsightError(f"expected an RGB photo, found mode {image.mode}; convert it with image.convert('RGB')")
+        square = image.resize((self.size, self.size), Image.Resampling.BICUBIC, box=self.box(*image.size))
+        return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous().float() / 255
+
+
+class Backbone(nn.Module, ABC):
+    """A frozen encoder. Sub-classes set the attributes below and write `prefix` and `suffix` (and text, if any).
+
+    name: what `insight.backbones.load` was given; description: one plain sentence on what it is;
+    dim: width d of the vectors; grid: (h, w) at `image_size`; image_size: side of the photo in pixels;
+    depth: number of transformer blocks (0: it has none, and no `prefix` and `suffix`);
+    n_prefix: how many tokens stand before the patches in what `prefix` returns (class token, registers);
+    has_text: whether `encode_text` works; fingerprint: SHA-256 (hex) over name, code version and every weight.
+    """
+
+    name: str
+    description: str
+    dim: int
+    grid: tuple[int, int]
+    image_size: int
+    depth: int
+    n_prefix: int
+    has_text: bool
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 over the name, the version of the code and every weight; caches and models refuse another one."""
+
+    @property
+    def transform(self) -> CentreSquare:
+        """What makes a PIL photo (RGB) a tensor [3, image_size, image_size] for `encode_image`."""
+        return CentreSquare(self.image_size)
+
+    def encode_image(self, images: Tensor) -> DenseFeatures:
+        """Encode photos [B, 3, S, S] in [0, 1]. S other than `image_size` works where the model allows it."""
+        return self.suffix(self.prefix(images, 0), 0)[0]
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Unit vectors [n, d] of the texts, in the space of the patches."""
+        raise InsightError(
+            f"backbone {self.name} sees only and has no text space; use `small` or `openclip:MODEL/PRETRAINED`, or "
+            "train a bridge from its patches to a text encoder (scripts/train_bridge.py shows how)"
+        )
+
+    @abstractmethod
+    def prefix(self, images: Tensor, block: int) -> Tensor:
+        """Tokens [B, n_prefix + h*w, width] after the embedding and the first `block` blocks, 0 <= block <= depth."""
+
+    @abstractmethod
+    def suffix(self, z: Tensor, block: int, need_attention: bool = False) -> tuple[DenseFeatures, Tensor | None]:
+        """Go on from `prefix(images, block)`: `suffix(prefix(x, b), b)[0]` equals `encode_image(x)`.
+
+        need_attention: also return the attention probabilities [B, heads, N, N] of the last block, the very tensor
+        that the output was computed from (gradients reach it); needs block < depth.
+        """
+
+    def check_block(self, block: int, need_attention: bool = False) -> None:
+        """`InsightError` unless `block` is one where this model can be cut."""
+        last = self.depth - 1 if need_attention else self.depth
+        if not 0 <= block <= last:
+            raise InsightError(f"backbone {self.name} can be cut after 0 to {last} blocks, found block={block}")
+
+    def check_images(self, images: Tensor, patch: int) -> None:
+        """`InsightError` unless images are [B, 3, S, S] floats with S a multiple of `patch`."""
+        shape = tuple(images.shape)
+        square = len(shape) == 4 and shape[1] == 3 and shape[2] == shape[3] and shape[2] % patch == 0 and shape[2] > 0
+        if not square or not images.is_floating_point():
+            raise InsightError(
+                f"backbone {self.name} expects float images [B, 3, S, S] in [0, 1] with S a multiple of {patch}, "
+                f"found {images.dtype} {list(shape)}; use its `transform`"
+            )
+
+    def freeze(self) -> "Backbone":
+        """Evaluation mode, no gradients for the weights (they still reach the images). Returns the backbone itself."""
+        self.requires_grad_(False)
+        return self.eval()
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) over names, dtypes, shapes and bytes, in the order of the names: the same for every file format."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|".encode())
+        digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
+def fingerprint_of(parts: Iterable[str]) -> str:
+    """SHA-256 (hex) of the parts in order: a backbone's name, the version of its code, the hashes of its weights."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
