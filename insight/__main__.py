@@ -1,0 +1,5 @@
+"""`python -m insight`: the command line without the console script."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,49 @@
+"""`insight concepts`: the dictionary, or the part of it nearest to a text."""
+
+from pathlib import Path
+from typing import Any
+
+from .options import Device, Model, pick_device
+
+
+def concepts(
+    model: Model, /, query: str | None = None, top: int = 20, json: Path | None = None, device: Device = None
+) -> None:
+    """List the concepts of a model, most frequent first; with a query, those nearest to the text.
+
+    Args:
+        query: A word or sentence to look for.
+        top: How many to list (0: all).
+        json: File to write the list to.
+    """
+    from sae.files import write_json
+
+    from ..model import ConceptModel
+
+    loaded = ConceptModel.from_pretrained(model, device=pick_device(device))
+    count = top or len(loaded.concepts)
+    if query is None:
+        ranked = sorted(loaded.concepts, key=lambda concept: -concept.frequency)[:count]
+        found: list[tuple[Any, float | None]] = [(concept, None) for concept in ranked]
+    else:
+        found = list(loaded.search(query, top=count))
+    rows = [
+        {
+            "id": concept.id,
+            "name": concept.title,
+            "alternatives": [list(pair) for pair in zip(concept.alternatives, concept.scores[1:])],
+            "level": concept.level,
+            "frequency": concept.frequency,
+            "parents": [int(i) for i in loaded.graph.parents(concept.id)],
+            "children": [int(i) for i in loaded.graph.children(concept.id)],
+            **({} if score is None else {"similarity": round(score, 4)}),
+        }
+        for concept, score in found
+    ]
+    if json:
+        write_json(json, rows)
+        return
+    for row in rows:
+        also = ", ".join(text for text, _ in row["alternatives"][:3])
+        score = f"  {row['similarity']:.2f}" if "similarity" in row else ""
+        print(f"{row['id']:6d}{score}  {row['name']}  (level {row['level']}, {row['frequency']} patches; also: {also})")

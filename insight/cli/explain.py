@@ -1,0 +1,54 @@
+"""`insight explain`: which concepts stand in a photo, and where."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from .options import Device, Model, pick_device
+
+
+def explain(
+    model: Model,
+    images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...", help="Photographs.")],
+    /,
+    top: int = 20,
+    json: Path | None = None,
+    png: Path | None = None,
+    html: Path | None = None,
+    device: Device = None,
+) -> None:
+    """Say which concepts each photo holds, how strongly and where. Without a file to write, a table is printed.
+
+    Args:
+        top: How many concepts to keep, strongest first.
+        json: File to write everything to: one object, or a list of them for several photos.
+        png: File to draw to; with several photos each gets its own, FILE-<photo>.png.
+        html: File to write one self-contained page with all photos to.
+    """
+    from sae.errors import InsightError
+    from sae.files import write_json
+
+    from ..model import ConceptModel
+    from ..render.page import write_page
+
+    if not images:
+        raise InsightError("expected at least one photo to explain, found none; usage: insight explain MODEL IMAGE...")
+    loaded = ConceptModel.from_pretrained(model, device=pick_device(device))
+    explanations = [loaded.explain(image, top=top) for image in images]
+    if json:
+        values = [explanation.to_dict() for explanation in explanations]
+        write_json(json, values[0] if len(values) == 1 else values)
+    if png:
+        for image, explanation in zip(images, explanations):
+            several = len(images) > 1
+            explanation.save_png(png.with_name(f"{png.stem}-{image.stem}{png.suffix}") if several else png)
+    if html:
+        title = images[0].name if len(images) == 1 else f"{len(images)} photos explained"
+        write_page(html, title=title, explanations=explanations)
+    if not (json or png or html):
+        for explanation in explanations:
+            print(f"{explanation.image}: {explanation.fvu:.0%} of its features unexplained")
+            for concept in explanation.concepts:
+                parents = ", ".join(explanation.names[parent] for parent in concept.parents)
+                print(f"  {concept.activation:8.3f}  {concept.name}" + (f"  (in {parents})" if parents else ""))

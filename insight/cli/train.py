@@ -1,0 +1,48 @@
+"""`insight train`: a dictionary of concepts from a feature cache."""
+
+from pathlib import Path
+
+from .options import Cache, Device, pick_device
+
+
+def train(
+    cache: Cache,
+    /,
+    out: Path,
+    concepts: int = 2048,
+    k: int = 16,
+    steps: int | None = None,
+    batch_size: int = 4096,
+    lr: float = 1e-3,
+    seed: int = 0,
+    device: Device = None,
+) -> None:
+    """Train a sparse autoencoder whose latents are the concepts (Matryoshka, BatchTopK) on the patches of CACHE.
+
+    Checkpoints lie in OUT/checkpoint; a killed run goes on exactly where it stopped when the same command is given
+    again.
+
+    Args:
+        out: Folder to write the model to.
+        concepts: Size of the dictionary.
+        k: Concepts active on a patch, on average.
+        steps: Training steps (default: three passes over the cache, at least 1,500 steps).
+        batch_size: Patches a step.
+        lr: Learning rate of Adam.
+        seed: Seed of the initial weights and of the order of patches.
+    """
+    from ..cache import FeatureCache
+    from ..pipeline import train_dictionary
+
+    train_dictionary(
+        FeatureCache.open(cache),
+        out,
+        concepts=concepts,
+        k=k,
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        device=pick_device(device),
+    )
+    print(f"{out}: trained; next: insight relate {out} {cache}")

@@ -1,0 +1,98 @@
+"""The concept table of a model: id, level, name, alternatives, frequency; one Parquet file that any tool can read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sae.errors import InsightError
+from sae.files import atomic_write
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.int32()),
+        ("level", pa.int32()),
+        ("name", pa.string()),
+        ("alternatives", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float32())),
+        ("frequency", pa.int64()),
+        ("threshold", pa.float32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One concept of a dictionary.
+
+    `level` counts the nested prefixes from the coarsest, 0. `name` is None until the model is named. `alternatives`
+    are further names, best first; `scores` are cosines in the backbone's text space, the name's first, then one for
+    each alternative. `frequency` counts the patches of the related cache on which the concept fires; `threshold` is
+    the activation above which it does.
+    """
+
+    id: int
+    level: int
+    name: str | None
+    alternatives: tuple[str, ...]
+    scores: tuple[float, ...]
+    frequency: int
+    threshold: float
+
+    @property
+    def title(self) -> str:
+        """The name, or "concept 812" while there is none."""
+        return self.name or f"concept {self.id}"
+
+
+def unnamed(levels: Sequence[int], frequency: Sequence[int], threshold: float) -> list[Concept]:
+    """The concepts of a dictionary before naming; `levels` and `frequency` have one entry a concept."""
+    return [
+        Concept(i, int(level), None, (), (), int(count), float(threshold))
+        for i, (level, count) in enumerate(zip(levels, frequency, strict=True))
+    ]
+
+
+def save_concepts(path: Path, concepts: Sequence[Concept]) -> None:
+    """Write the table, whole or not at all."""
+    columns = {
+        "id": [concept.id for concept in concepts],
+        "level": [concept.level for concept in concepts],
+        "name": [concept.name for concept in concepts],
+        "alternatives": [list(concept.alternatives) for concept in concepts],
+        "scores": [list(concept.scores) for concept in concepts],
+        "frequency": [concept.frequency for concept in concepts],
+        "threshold": np.asarray([concept.threshold for concept in concepts], dtype=np.float32),
+    }
+    with atomic_write(path) as temporary:
+        pq.write_table(pa.table(columns, schema=SCHEMA), temporary)
+
+
+def load_concepts(path: Path, n_concepts: int) -> list[Concept]:
+    """Read the table; `InsightError` unless it has this format and the ids 0 … n_concepts − 1 in order."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise InsightError(f"{path}: no such file; run `insight relate {path.parent} CACHE` first") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InsightError(f"{path}: expected a Parquet table of concepts, found a damaged file ({error})") from None
+    if not table.schema.equals(SCHEMA) or table["id"].to_pylist() != list(range(n_concepts)):
+        raise InsightError(
+            f"{path}: expected {n_concepts} concepts with columns {', '.join(SCHEMA.names)}, found "
+            f"{table.num_rows} with {', '.join(table.schema.names)}; run `insight relate` and `insight name` again"
+        )
+    return [
+        Concept(
+            id=row["id"],
+            level=row["level"],
+            name=row["name"],
+            alternatives=tuple(row["alternatives"]),
+            scores=tuple(row["scores"]),
+            frequency=row["frequency"],
+            threshold=row["threshold"],
+        )
+        for row in table.to_pylist()
+    ]

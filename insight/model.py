@@ -1,0 +1,200 @@
+"""ConceptModel: a backbone, its dictionary of concepts, their names and relations, as one thing that explains photos.
+
+A model is a folder: `config.json`, `sae.safetensors` (the autoencoder), `relations.npz` (which concept belongs to
+which), `examples.parquet` (the strongest patches of each concept) and `concepts.parquet` (names). Every file can be
+read without this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from naming import ConceptGraph, concept_embeddings
+from sae import SparseAutoencoder, SparseCodes
+from sae.errors import InsightError
+from sae.files import read_json
+
+from .backbones import Backbone, DenseFeatures
+from .backbones import load as load_backbone
+from .concept import Concept, load_concepts
+from .data import decode
+from .explanation import ConceptEvidence, Explanation
+
+PHOTO_PIXELS = 640
+
+
+class ConceptModel:
+    """A backbone whose features are read as named, related concepts.
+
+    Made by `insight build` and read by `from_pretrained`. `backbone` may be left out when only the dictionary is
+    looked at; it is loaded, and its fingerprint checked, when first needed.
+    """
+
+    def __init__(
+        self,
+        sae: SparseAutoencoder,
+        concepts: Sequence[Concept],
+        graph: ConceptGraph,
+        config: dict[str, Any],
+        *,
+        backbone: Backbone | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.sae = sae.to(device).eval()
+        self.concepts = list(concepts)
+        self.graph = graph
+        self.config = config
+        self.device = torch.device(device)
+        if backbone is not None:
+            check_fingerprint(backbone, config)
+            self.backbone = backbone
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The encoder the dictionary was trained on; `InsightError` when its weights are not those."""
+        backbone = load_backbone(self.config["backbone"]["name"], device=self.device)
+        check_fingerprint(backbone, self.config)
+        return backbone
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: Path | str, *, backbone: Backbone | None = None, device: torch.device | str = "cpu"
+    ) -> ConceptModel:
+        """Read a model folder, or download one from the Hugging Face hub when no such folder exists ("user/name")."""
+        path = _local_folder(folder)
+        sae = SparseAutoencoder.from_pretrained(path)
+        config = read_json(path / "config.json")
+        if "backbone" not in config:
+            raise InsightError(
+                f"{path / 'config.json'}: expected a model trained on a feature cache, found an autoencoder without a"
+                " backbone; train it by `insight train CACHE --out MODEL`"
+            )
+        if not (path / "relations.npz").exists():
+            raise InsightError(f"{path}: has no relations.npz yet; run `insight relate {path} CACHE`")
+        graph = ConceptGraph.load(path / "relations.npz")
+        concepts = load_concepts(path / "concepts.parquet", sae.config.n_concepts)
+        return cls(sae, concepts, graph, config, backbone=backbone, device=device)
+
+    def push_to_hub(self, folder: Path | str, repository: str, *, private: bool = False) -> str:
+        """Upload a model folder to the Hugging Face hub as `repository` ("user/name"); returns its address."""
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        address = api.create_repo(repository, exist_ok=True, private=private)
+        api.upload_folder(repo_id=repository, folder_path=folder, ignore_patterns=["checkpoint/*", "*.part"])
+        return str(address)
+
+    @torch.no_grad()
+    def encode(self, images: Float[Tensor, "b 3 s s"]) -> tuple[SparseCodes, DenseFeatures]:
+        """Codes [b·h·w rows, row by row of each image] and the features they came from; images in [0, 1]."""
+        features = self.backbone.encode_image(images.to(self.device))
+        return self.sae.encode(features.patches.flatten(0, 1).float()), features
+
+    @torch.no_grad()
+    def explain(self, image: Path | str | Image.Image, *, top: int | None = 20) -> Explanation:
+        """Which concepts a photo holds, where, and what they belong to: its `top` strongest (None: all).
+
+        `image` is a path or a PIL image. The backbone sees the photo's centre square, and so do the maps.
+        """
+        source = "image" if isinstance(image, Image.Image) else str(image)
+        photo = image.convert("RGB") if isinstance(image, Image.Image) else decode(Path(image))
+        transform = self.backbone.transform
+        codes, features = self.encode(transform(photo)[None])
+        side = min(PHOTO_PIXELS, *photo.size)
+        view = photo.resize((side, side), Image.Resampling.LANCZOS, box=transform.box(*photo.size))
+
+        peaks = codes.max_by_group(torch.zeros(codes.n, dtype=torch.int64, device=codes.device), 1)
+        order = peaks.activations.argsort(descending=True, stable=True)[:top]
+        maps = _maps(codes, peaks.concepts[order], features.grid)
+        evidence = tuple(
+            self._evidence(int(concept), maps[i]) for i, concept in enumerate(peaks.concepts[order].tolist())
+        )
+        named = {c for item in evidence for c in (item.id, *item.parents, *item.children)}
+        return Explanation(
+            image=source,
+            backbone=self.config["backbone"]["name"],
+            grid=features.grid,
+            fvu=self._fvu(features.patches[0].float(), codes),
+            concepts=evidence,
+            photo=view,
+            names={c: self.concepts[c].title for c in sorted(named)},
+            description=self.config["backbone"]["description"],
+        )
+
+    def search(self, text: str, *, top: int = 10) -> list[tuple[Concept, float]]:
+        """The concepts whose direction is nearest to a text, with their cosines, best first."""
+        query = self.backbone.encode_text([text])[0].cpu()
+        scores = self.embeddings @ query
+        best = scores.argsort(descending=True, stable=True)[:top].tolist()
+        return [(self.concepts[i], float(scores[i])) for i in best]
+
+    @cached_property
+    def embeddings(self) -> Float[Tensor, "m d"]:
+        """Each concept as a unit vector in text space, decoded with its parents (zero rows: it never fires)."""
+        return concept_embeddings(self.sae.decoder.detach().cpu(), self.sae.decoder_bias.detach().cpu(), self.graph)
+
+    def _evidence(self, concept: int, heat: np.ndarray) -> ConceptEvidence:
+        entry = self.concepts[concept]
+        return ConceptEvidence(
+            id=concept,
+            name=entry.title,
+            alternatives=tuple(zip(entry.alternatives, entry.scores[1:])),
+            level=entry.level,
+            activation=float(heat.max()),
+            map=heat,
+            parents=tuple(int(i) for i in self.graph.parents(concept)),
+            children=tuple(int(i) for i in self.graph.children(concept)),
+        )
+
+    def _fvu(self, patches: Tensor, codes: SparseCodes) -> float:
+        """Σ‖x − x̂‖² / Σ‖x − b_dec‖² over one image's patches."""
+        residual = (patches - self.sae.decode(codes)).double().square().sum()
+        return float(residual / (patches - self.sae.decoder_bias).double().square().sum().clamp_min(1e-12))
+
+
+def check_fingerprint(backbone: Backbone, config: dict[str, Any]) -> None:
+    """`InsightError` unless the backbone is the very one (name, weights, code) that the model was trained on."""
+    wanted = config["backbone"]["fingerprint"]
+    if backbone.fingerprint != wanted:
+        raise InsightError(
+            f"the model was trained on backbone {config['backbone']['name']} with fingerprint {wanted[:12]}…, found"
+            f" {backbone.name} with {backbone.fingerprint[:12]}…; build the model again with this backbone"
+        )
+
+
+def _maps(codes: SparseCodes, concepts: Tensor, grid: tuple[int, int]) -> Float[np.ndarray, "c h w"]:
+    """The activation maps of a few concepts in one image's codes; other concepts are never made dense."""
+    place = torch.full((codes.n_concepts,), -1, device=codes.device)
+    place[concepts.long()] = torch.arange(len(concepts), device=codes.device)
+    slot = place[codes.concepts.long()]
+    kept = slot >= 0
+    maps = codes.activations.new_zeros(len(concepts), codes.n)
+    maps[slot[kept], codes.rows()[kept]] = codes.activations[kept]
+    return maps.reshape(len(concepts), *grid).cpu().numpy()
+
+
+def _local_folder(folder: Path | str) -> Path:
+    path = Path(folder)
+    if path.exists() or str(folder).count("/") != 1:
+        if not (path / "config.json").exists():
+            raise InsightError(f"{path}: no model here (config.json is missing); make one by `insight build`")
+        return path
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(folder)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise InsightError(
+            f"{folder}: no such model folder here, and none could be had from the hub ({type(error).__name__});"
+            " check the path, or make a model by `insight build`"
+        ) from None

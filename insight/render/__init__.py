@@ -1,0 +1,1 @@
+"""How explanations and dictionaries are shown: pictures by matplotlib, and one self-contained HTML page."""

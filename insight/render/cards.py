@@ -1,0 +1,68 @@
+"""The dictionary as cards: each concept with its names, relatives and the places in photos where it is strongest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from ..data import decode
+from ..examples import Example, crop, load_examples
+from .page import ConceptCard
+
+if TYPE_CHECKING:
+    from ..model import ConceptModel
+
+CROP_PIXELS = 96
+
+
+def concept_cards(
+    model: ConceptModel, folder: Path, photos: Path, concepts: Iterable[int], *, most: int = 6
+) -> list[ConceptCard]:
+    """Cards of some concepts of the model in `folder`, in the order given.
+
+    `photos` is the folder the cache was made from; a photo that is no longer there leaves a gap. Of one photo at most
+    two places are shown, so that a card says more than one picture does.
+    """
+    wanted = list(concepts)
+    examples = load_examples(folder / "examples.parquet", wanted)
+    grid = tuple(model.config["backbone"]["grid"])
+    view = model.backbone.transform
+    opened: dict[str, Image.Image] = {}
+    cards = []
+    for concept in wanted:
+        shown = _varied(examples[concept], most)
+        for example in shown:
+            if example.image not in opened and (photos / example.image).exists():
+                opened[example.image] = decode(photos / example.image)
+        entry = model.concepts[concept]
+        cards.append(
+            ConceptCard(
+                id=concept,
+                name=entry.title,
+                alternatives=entry.alternatives,
+                level=entry.level,
+                share=entry.frequency / max(model.graph.tokens, 1),
+                parents=[int(i) for i in model.graph.parents(concept)],
+                children=[int(i) for i in model.graph.children(concept)],
+                examples=[
+                    crop(opened[example.image], view, (grid[0], grid[1]), example, CROP_PIXELS)
+                    for example in shown
+                    if example.image in opened
+                ],
+            )
+        )
+    return cards
+
+
+def _varied(examples: Sequence[Example], most: int) -> list[Example]:
+    """The strongest examples, at most two of one image, and those on different places."""
+    shown: list[Example] = []
+    for example in examples:
+        if len(shown) == most:
+            break
+        if sum(other.image == example.image for other in shown) < 2:
+            shown.append(example)
+    return shown

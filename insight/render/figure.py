@@ -1,0 +1,63 @@
+"""An explanation as a picture: the photo and the maps of its strongest concepts, drawn by matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from ..explanation import Explanation
+
+COLUMNS = 4
+PANEL_INCHES = 2.6
+AMBER = np.array([255.0, 190.0, 60.0], dtype=np.float32)
+NIGHT = np.array([6.0, 9.0, 28.0], dtype=np.float32)
+
+
+def spotlight(photo: Image.Image, heat: np.ndarray) -> Image.Image:
+    """Lay a map [h, w] with values in [0, 1] over a photo: the photo stays bright where the map is high.
+
+    The map is enlarged bilinearly to the photo's size. Amber light on a dark blue ground: it reads the same for
+    colour-blind eyes, and a dark object is seen to be lit as well as a bright one.
+    """
+    field = Image.fromarray(np.asarray(heat, dtype=np.float32)).resize(photo.size, Image.Resampling.BILINEAR)
+    weight = np.clip(np.asarray(field), 0, 1)[..., None] ** 0.7
+    colour = np.asarray(photo.convert("RGB"), dtype=np.float32)
+    lit = 0.8 * colour + 0.2 * AMBER
+    unlit = 0.3 * colour.mean(axis=2, keepdims=True) + NIGHT
+    return Image.fromarray((weight * lit + (1 - weight) * unlit).clip(0, 255).astype(np.uint8))
+
+
+def draw_explanation(explanation: Explanation, path: Path, *, most: int) -> None:
+    """Draw the photo and its `most` strongest concepts into `path` (PNG whatever its suffix)."""
+    from matplotlib.figure import Figure
+
+    shown = explanation.concepts[:most]
+    rows = -(-(len(shown) + 1) // COLUMNS)
+    figure = Figure(figsize=(COLUMNS * PANEL_INCHES, rows * (PANEL_INCHES + 0.55)), dpi=130, layout="constrained")
+    panels = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
+    for panel in panels:
+        panel.set_axis_off()
+
+    panels[0].imshow(explanation.photo)
+    panels[0].set_title(_shorten(Path(explanation.image).name, 30), fontsize=10, loc="left")
+    for panel, concept in zip(panels[1:], shown):
+        panel.imshow(spotlight(explanation.photo, concept.map / max(concept.activation, 1e-12)))
+        panel.set_title(_shorten(concept.name, 26), fontsize=11, fontweight="bold", loc="left", pad=16)
+        parents = ", ".join(explanation.names[parent] for parent in concept.parents[:2])
+        subtitle = f"{concept.activation:.2f} · level {concept.level}" + (f" · in {parents}" if parents else "")
+        panel.text(0, 1.015, _shorten(subtitle, 42), transform=panel.transAxes, fontsize=7.5, color="#555", va="bottom")
+    figure.supxlabel(
+        f"{explanation.backbone} · {len(explanation.concepts)} concepts leave {explanation.fvu:.0%} of the picture's"
+        " features unexplained",
+        fontsize=8,
+        color="#555",
+    )
+    figure.savefig(path, format="png")
+
+
+def _shorten(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
