@@ -37,7 +37,7 @@ def draw_explanation(explanation: Explanation, path: Path, *, most: int) -> None
 
     shown = explanation.concepts[:most]
     rows = -(-(len(shown) + 1) // COLUMNS)
-    figure = Figure(figsize=(COLUMNS * PANEL_INCHES, rows * (PANEL_INCHES + 0.55)), dpi=130, layout="constrained")
+    figure = Figure(figsize=(COLUMNS * PANEL_INCHES, rows * (PANEL_INCHES + 0.55)), dpi=120, layout="constrained")
     panels = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
     for panel in panels:
         panel.set_axis_off()
