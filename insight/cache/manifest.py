@@ -1,0 +1,193 @@
+"""`manifest.json`: what a feature cache is, written last, so that a folder with a manifest is a whole cache.
+
+Reading one trusts nothing: every field is checked for type and range before it is used, file names can only name files
+of this folder, and whatever is wrong is an `InsightError` that names the field.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sae.errors import InsightError
+from sae.files import read_json, write_json
+
+from .dtypes import DTYPES
+
+FORMAT = "insight-cache"
+VERSION = 1
+FILE = "manifest.json"
+INDEX = "index.parquet"
+_SHARD = re.compile(r"shard-\d{5,9}\.safetensors")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_BYTES = 1 << 28
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the cache, its size and the SHA-256 of its bytes."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class StoredShard(StoredFile):
+    """A shard and how many images it holds."""
+
+    rows: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """backbone: name, fingerprint (SHA-256), dim, grid [h, w], image_size, description, as a model's config has it;
+    dtype: of the patches; shards: in the order of the images; skipped: id and reason of each file that gave no image;
+    sources: name, kind and place of where images came from; settings: how it was written (what a rerun must repeat).
+    """
+
+    backbone: dict[str, Any]
+    dtype: str
+    shards: tuple[StoredShard, ...]
+    index: StoredFile
+    skipped: tuple[dict[str, str], ...]
+    sources: tuple[dict[str, str], ...]
+    settings: dict[str, Any]
+
+    @property
+    def n_images(self) -> int:
+        """Images in the cache."""
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def tokens_per_image(self) -> int:
+        """h * w."""
+        return int(self.backbone["grid"][0] * self.backbone["grid"][1])
+
+    def to_json(self) -> dict[str, Any]:
+        """What `manifest.json` holds."""
+        counts = {
+            "images": self.n_images,
+            "tokens": self.n_images * self.tokens_per_image,
+            "skipped": len(self.skipped),
+        }
+        fields = asdict(self)
+        order = ["backbone", "dtype", "settings", "sources", "skipped", "index", "shards"]
+        return {
+            "format": FORMAT,
+            "format_version": VERSION,
+            "counts": counts,
+            **{name: fields[name] for name in order},
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json`; from then on the folder is a cache."""
+        write_json(folder / FILE, self.to_json())
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read and check `manifest.json`. It says what ought to be there; the shards themselves are not looked at."""
+        path = folder / FILE
+        try:
+            size = path.stat().st_size
+            value = read_json(path) if size <= _MAX_BYTES else None
+        except OSError as error:
+            raise InsightError(f"{path}: cannot be read ({error.strerror})") from None
+        except InsightError:
+            raise
+        except (ValueError, RecursionError):  # a number of 10,000 digits, a thousand brackets
+            raise InsightError(f"{path}: expected a cache's manifest, found other JSON") from None
+        if value is None:
+            raise InsightError(f"{path}: expected at most {_MAX_BYTES} bytes, found {size}")
+        return _Checker(path).manifest(value)
+
+
+class _Checker:
+    """Takes fields out of untrusted JSON; every complaint names the file and the field."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def manifest(self, value: Any) -> Manifest:
+        if self.of(value, "", dict).get("format") != FORMAT:
+            self.fail("format", f'"{FORMAT}"', value.get("format"))
+        if value.get("format_version") != VERSION:
+            self.fail("format_version", f"{VERSION} (another version of insight wrote it)", value.get("format_version"))
+        dtype = self.of(value.get("dtype"), "dtype", str)
+        if dtype not in DTYPES:
+            self.fail("dtype", f"one of {', '.join(DTYPES)}", dtype)
+        result = Manifest(
+            backbone=self.backbone(value.get("backbone")),
+            dtype=dtype,
+            shards=tuple(self.shard(entry) for entry in self.of(value.get("shards"), "shards", list)),
+            index=self.stored(self.of(value.get("index"), "index", dict), "index", re.compile(re.escape(INDEX))),
+            skipped=self.texts(value.get("skipped"), "skipped", {"id", "reason"}),
+            sources=self.texts(value.get("sources"), "sources", {"name", "kind"}),
+            settings=self.of(value.get("settings"), "settings", dict),
+        )
+        names = {shard.file for shard in result.shards}
+        if not names or len(names) < len(result.shards):
+            self.fail("shards", "at least one shard, each listed once", f"{len(result.shards)} with {len(names)} names")
+        counts = self.of(value.get("counts"), "counts", dict)
+        for field, number in (("images", result.n_images), ("skipped", len(result.skipped))):
+            if counts.get(field) != number:
+                self.fail(f"counts.{field}", f"{number} as the lists say", counts.get(field))
+        return result
+
+    def backbone(self, value: Any) -> dict[str, Any]:
+        entry = self.of(value, "backbone", dict)
+        grid = self.of(entry.get("grid"), "backbone.grid", list)
+        if len(grid) != 2:
+            self.fail("backbone.grid", "two numbers [h, w]", grid)
+        return entry | {
+            "name": self.of(entry.get("name"), "backbone.name", str),
+            "description": self.of(entry.get("description"), "backbone.description", str),
+            "fingerprint": self.match(entry.get("fingerprint"), "backbone.fingerprint", _SHA256),
+            "dim": self.number(entry.get("dim"), "backbone.dim", 1, 1 << 20),
+            "grid": [self.number(side, "backbone.grid", 1, 1 << 12) for side in grid],
+            "image_size": self.number(entry.get("image_size"), "backbone.image_size", 1, 1 << 20),
+        }
+
+    def shard(self, value: Any) -> StoredShard:
+        entry = self.of(value, "shards", dict)
+        stored = self.stored(entry, "shards", _SHARD)
+        return StoredShard(**asdict(stored), rows=self.number(entry.get("rows"), "shards.rows", 1, 1 << 31))
+
+    def stored(self, entry: dict[str, Any], field: str, name: re.Pattern[str]) -> StoredFile:
+        return StoredFile(
+            file=self.match(entry.get("file"), f"{field}.file", name),
+            bytes=self.number(entry.get("bytes"), f"{field}.bytes", 1, 1 << 50),
+            sha256=self.match(entry.get("sha256"), f"{field}.sha256", _SHA256),
+        )
+
+    def texts(self, value: Any, field: str, keys: set[str]) -> tuple[dict[str, str], ...]:
+        entries = self.of(value, field, list)
+        for entry in entries:
+            good = isinstance(entry, dict) and keys <= entry.keys()
+            if not (good and all(isinstance(text, str) for text in entry.values())):
+                self.fail(field, f"entries of text with {sorted(keys)}", entry)
+        return tuple(entries)
+
+    def of(self, value: Any, field: str, kind: type) -> Any:
+        if not isinstance(value, kind):
+            self.fail(field, f"a {kind.__name__}", value)
+        return value
+
+    def number(self, value: Any, field: str, low: int, high: int) -> int:
+        if type(value) is not int or not low <= value <= high:
+            self.fail(field, f"a whole number from {low} to {high}", value)
+        return value
+
+    def match(self, value: Any, field: str, pattern: re.Pattern[str]) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            self.fail(field, f"text of the form {pattern.pattern}", value)
+        return value
+
+    def fail(self, field: str, expected: str, found: Any) -> NoReturn:
+        shown = repr(found)
+        shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
+        raise InsightError(
+            f"{self.path}: {field or 'manifest'}: expected {expected}, found {shown}; make the cache again"
+        )
