@@ -72,6 +72,8 @@ class Backbone(nn.Module, ABC):
     depth: int
     n_prefix: int
     has_text: bool
+    colour_mean: Tensor
+    colour_std: Tensor
 
     @property
     @abstractmethod
@@ -96,21 +98,30 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def prefix(self, images: Tensor, block: int) -> Tensor:
-        """Tokens [B, n_prefix + h*w, width] after the embedding and the first `block` blocks, 0 <= block <= depth."""
+        """Tokens [B, n_prefix + h*w, width] that go into block number `block`, counted from 0, 0 <= block < depth."""
 
     @abstractmethod
     def suffix(self, z: Tensor, block: int, need_attention: bool = False) -> tuple[DenseFeatures, Tensor | None]:
         """Go on from `prefix(images, block)`: `suffix(prefix(x, b), b)[0]` equals `encode_image(x)`.
 
         need_attention: also return the attention probabilities [B, heads, N, N] of the last block, the very tensor
-        that the output was computed from (gradients reach it); needs block < depth.
+        that the output was computed from, so gradients reach it.
         """
 
-    def check_block(self, block: int, need_attention: bool = False) -> None:
+    def set_colours(self, mean: Iterable[float], std: Iterable[float]) -> None:
+        """Remember the three means and deviations of the photos that the encoder was trained on."""
+        self.register_buffer("colour_mean", torch.tensor(list(mean)).view(3, 1, 1), persistent=False)
+        self.register_buffer("colour_std", torch.tensor(list(std)).view(3, 1, 1), persistent=False)
+
+    def normalise_colours(self, images: Tensor) -> Tensor:
+        """Photos in [0, 1] as the encoder was trained to see them."""
+        return (images - self.colour_mean) / self.colour_std
+
+    def check_block(self, block: int) -> None:
         """`InsightError` unless `block` is one where this model can be cut."""
-        last = self.depth - 1 if need_attention else self.depth
-        if not 0 <= block <= last:
-            raise InsightError(f"backbone {self.name} can be cut after 0 to {last} blocks, found block={block}")
+        if not 0 <= block < self.depth:
+            blocks = f"has blocks 0 to {self.depth - 1}" if self.depth else "has no transformer blocks to cut at"
+            raise InsightError(f"backbone {self.name} {blocks}, found block={block}")
 
     def check_images(self, images: Tensor, patch: int) -> None:
         """`InsightError` unless images are [B, 3, S, S] floats with S a multiple of `patch`."""
@@ -134,10 +145,15 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|".encode())
-        digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def fingerprint_of(parts: Iterable[str]) -> str:
     """SHA-256 (hex) of the parts in order: a backbone's name, the version of its code, the hashes of its weights."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def short(error: BaseException) -> str:
+    """A foreign error in a few words, for the one line of an `InsightError`."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"

@@ -30,7 +30,5 @@ def load(name: str, device: torch.device | str = "cpu") -> Backbone:
 
         backbone = load_timm(rest)
     else:
-        raise InsightError(
-            f"no backbone is called {name!r}; expected small, openclip:MODEL/PRETRAINED or timm:MODEL"
-        )
+        raise InsightError(f"no backbone is called {name!r}; expected small, openclip:MODEL/PRETRAINED or timm:MODEL")
     return backbone.freeze().to(device)

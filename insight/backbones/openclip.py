@@ -1,0 +1,168 @@
+"""`openclip:MODEL/PRETRAINED`: open_clip's own vision transformers, with patches in the space of the text tower.
+
+The dense path (Insight, arXiv 2601.13798, as its code has it; first in MaskCLIP and CLIP-DINOiser): the last block
+passes every token its own value instead of a mixture, keeps the residual and the MLP, and the result goes through the
+final norm and the projection. `pooled` is the model's own image vector, projected and not normalised.
+
+`openclip:MODEL/` (nothing behind the slash) builds the model with seeded random weights: for tests, never for results.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sae.errors import InsightError
+
+from .base import Backbone, DenseFeatures, fingerprint_of, hash_tensors, short
+from .vit_blocks import grid_of
+
+CODE_VERSION = "openclip 1"  # change it when the same weights begin to give other vectors
+TEXT_BATCH = 256
+
+
+class OpenClip(Backbone):
+    """A CLIP model whose vision tower is open_clip's own VisionTransformer. `model` is the open_clip model."""
+
+    n_prefix = 1
+    has_text = True
+
+    def __init__(self, name: str, model: Any, tokenizer: Any) -> None:
+        from open_clip import get_model_preprocess_cfg
+
+        super().__init__()
+        config = get_model_preprocess_cfg(model)
+        visual = model.visual
+        self.name = f"openclip:{name}"
+        self.description = f"open_clip's {name.partition('/')[0]}, weights {name.partition('/')[2] or 'untrained'}."
+        self.model = model
+        self.tokenizer = tokenizer
+        self.dim = visual.output_dim
+        self.image_size = visual.image_size[0]
+        self.grid = tuple(visual.grid_size)
+        self.depth = len(visual.transformer.resblocks)
+        self.set_colours(config["mean"], config["std"])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Over every weight, at the first call."""
+        return fingerprint_of([self.name, CODE_VERSION, hash_tensors(self.model.state_dict())])
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Unit vectors [n, dim] of the text tower."""
+        device = self.colour_mean.device
+        batches = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
+        vectors = [self.model.encode_text(self.tokenizer(batch).to(device), normalize=True) for batch in batches]
+        return torch.cat(vectors) if vectors else torch.empty(0, self.dim, device=device)
+
+    def prefix(self, images: Tensor, block: int) -> Tensor:
+        self.check_block(block)
+        visual = self.model.visual
+        self.check_images(images, visual.patch_size[0])
+        pixels = self.normalise_colours(images).to(visual.conv1.weight.dtype)
+        tokens = visual.conv1(pixels).flatten(2).transpose(1, 2)
+        z = torch.cat([visual.class_embedding.expand(len(tokens), 1, -1), tokens], dim=1)
+        z = visual.ln_pre(z + self._positions(tokens.shape[1]))
+        for layer in visual.transformer.resblocks[:block]:
+            z = layer(z)
+        return z
+
+    def suffix(self, z: Tensor, block: int, need_attention: bool = False) -> tuple[DenseFeatures, Tensor | None]:
+        self.check_block(block)
+        visual = self.model.visual
+        for layer in visual.transformer.resblocks[block:-1]:
+            z = layer(z)
+        own, mixed, attention = _last_block(visual.transformer.resblocks[-1], z, need_attention)
+        patches = visual.ln_post(own[:, self.n_prefix :]) @ visual.proj
+        features = DenseFeatures(patches, self._pool(mixed) @ visual.proj, grid_of(self.name, patches.shape[1]))
+        return features, attention
+
+    def _positions(self, n_patches: int) -> Tensor:
+        """Positional embedding [1 + n_patches, width], resized bicubically when the photo is not of `image_size`."""
+        positions = self.model.visual.positional_embedding
+        if len(positions) == n_patches + 1:
+            return positions
+        grid = grid_of(self.name, n_patches)
+        trained = positions[1:].T.reshape(1, -1, *self.grid)
+        resized = F.interpolate(trained, size=grid, mode="bicubic", antialias=True, align_corners=False)
+        return torch.cat([positions[:1], resized.flatten(2)[0].T])
+
+    def _pool(self, tokens: Tensor) -> Tensor:
+        """The image vector before the projection, in the order of mean and norm that this model was trained with."""
+        visual = self.model.visual
+        if not visual.final_ln_after_pool:
+            tokens = visual.ln_post(tokens)
+        pooled = tokens[:, 0] if visual.pool_type == "tok" else tokens[:, 1:].mean(1)
+        return visual.ln_post(pooled) if visual.final_ln_after_pool else pooled
+
+
+def _last_block(block: Any, x: Tensor, need_attention: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Both outputs [B, N, width] of the last block: each token's own value, and the usual mixture of values.
+
+    Written out because both share the values, and because torch's attention returns a copy of its probabilities that
+    the output does not depend on: gradients with respect to it would be lost.
+    """
+    attn = block.attn
+    q, k, v = F.linear(block.ln_1(x), attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1)
+    heads = [part.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for part in (q, k, v)]
+    attention = None
+    if need_attention:
+        attention = (heads[0] @ heads[1].mT / heads[0].shape[-1] ** 0.5).softmax(dim=-1)
+        mixture = attention @ heads[2]
+    else:
+        mixture = F.scaled_dot_product_attention(*heads)
+    own, mixed = (x + block.ls_1(attn.out_proj(value)) for value in (v, mixture.transpose(1, 2).flatten(2)))
+    own, mixed = (value + block.ls_2(block.mlp(block.ln_2(value))) for value in (own, mixed))
+    return own, mixed, attention
+
+
+def load_openclip(name: str) -> OpenClip:
+    """The open_clip model MODEL/PRETRAINED, by open_clip's own loader. `InsightError` if it cannot be had."""
+    import open_clip
+
+    architecture, slash, pretrained = name.partition("/")
+    if not slash:
+        tags = open_clip.list_pretrained_tags_by_model(architecture)[:5]
+        raise InsightError(f"expected openclip:MODEL/PRETRAINED, found openclip:{name}; trained are {', '.join(tags)}")
+    if architecture not in open_clip.list_models():
+        raise InsightError(f"open_clip has no model {architecture!r}; `open_clip.list_models()` has all names")
+    _check_tower(architecture)
+    # Some weights were trained with the quick form of GELU, which the architecture's name need not say.
+    quick = bool((open_clip.get_pretrained_cfg(architecture, pretrained) or {}).get("quick_gelu"))
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = open_clip.create_model(architecture, pretrained=pretrained or None, force_quick_gelu=quick)
+            tokenizer = open_clip.get_tokenizer(architecture)
+    except Exception as error:  # open_clip's loader raises the hub client's, the HTTP library's and its own errors
+        raise InsightError(
+            f"openclip:{name}: could not be loaded ({short(error)}); check the tag, or go online once so that "
+            "open_clip can fetch it, or use `small`"
+        ) from None
+    return OpenClip(name, model, tokenizer)
+
+
+def _check_tower(architecture: str) -> None:
+    """`InsightError` for vision towers that the dense path is not written for yet; looks at the configuration only."""
+    import open_clip
+
+    vision = open_clip.get_model_config(architecture)["vision_cfg"]
+    unusual = ("attentional_pool", "block_type", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner")
+    reason = None
+    if vision.get("timm_model_name"):
+        reason = "a timm tower"
+    elif isinstance(vision.get("layers"), (list, tuple)):
+        reason = "a ResNet tower"
+    elif found := [key for key in (*unusual, "scale_attn", "scale_fc") if vision.get(key)]:
+        reason = f"{found[0]} in its tower"
+    elif vision.get("pool_type", "tok") not in ("tok", "avg"):
+        reason = f"pooling {vision['pool_type']!r}"
+    if reason:
+        raise InsightError(
+            f"openclip:{architecture} has {reason}, which gives no dense patches here yet; use a plain ViT such as "
+            "openclip:ViT-B-16/laion2b_s34b_b88k"
+        )

@@ -1,0 +1,123 @@
+"""`timm:MODEL`: any timm image model, vision only. Caching, training and probing work; naming needs a text space.
+
+Plain vision transformers can be cut at any block; other models (convolutional, hierarchical) give the patches of their
+last feature map and no `prefix` and `suffix`. `timm:MODEL/` (with the slash) builds the model with seeded random
+weights: for tests, never for results.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sae.errors import InsightError
+
+from .base import Backbone, DenseFeatures, fingerprint_of, hash_tensors, short
+from .vit_blocks import grid_of, tokens_before, tokens_from
+
+CODE_VERSION = "timm 1"  # change it when the same weights begin to give other vectors
+
+
+class TimmVision(Backbone):
+    """What all timm models share: colours, size, fingerprint. The model is registered as `model`."""
+
+    has_text = False
+    n_prefix: int
+
+    def __init__(self, name: str, model: Any) -> None:
+        super().__init__()
+        config = model.pretrained_cfg
+        self.name = f"timm:{name}"
+        self.description = f"timm's {name.rstrip('/')}, vision only."
+        self.model = model
+        self.image_size = int(config["input_size"][-1])
+        self.set_colours(config["mean"], config["std"])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Over every weight, at the first call."""
+        return fingerprint_of([self.name, CODE_VERSION, hash_tensors(self.model.state_dict())])
+
+
+class TimmTransformer(TimmVision):
+    """A plain vision transformer; `pooled` is the model's own image vector."""
+
+    def __init__(self, name: str, model: Any) -> None:
+        super().__init__(name, model)
+        (self._patch, _) = model.patch_embed.patch_size
+        self.dim = model.embed_dim
+        self.grid = (self.image_size // self._patch, self.image_size // self._patch)
+        self.depth = len(model.blocks)
+        self.n_prefix = model.num_prefix_tokens
+
+    def prefix(self, images: Tensor, block: int) -> Tensor:
+        self.check_block(block)
+        self.check_images(images, self._patch)
+        return tokens_before(self.model, self.normalise_colours(images), block)
+
+    def suffix(self, z: Tensor, block: int, need_attention: bool = False) -> tuple[DenseFeatures, Tensor | None]:
+        self.check_block(block)
+        tokens, attention = tokens_from(self.model, z, block, need_attention)
+        patches = tokens[:, self.n_prefix :]
+        pooled = self.model.forward_head(tokens, pre_logits=True)
+        return DenseFeatures(patches, pooled, grid_of(self.name, patches.shape[1])), attention
+
+
+class TimmFeatureMap(TimmVision):
+    """Any other model, by the map or the tokens of its `forward_features`; `pooled` is the mean patch."""
+
+    depth = 0
+    n_prefix = 0
+
+    def __init__(self, name: str, model: Any) -> None:
+        super().__init__(name, model)
+        with torch.no_grad():
+            features = self.encode_image(torch.zeros(1, 3, self.image_size, self.image_size))
+        self.dim, self.grid = features.patches.shape[2], features.grid
+
+    def encode_image(self, images: Tensor) -> DenseFeatures:
+        self.check_images(images, 1)
+        output = self.model.forward_features(self.normalise_colours(images))
+        if output.ndim == 4:  # a map, channels first or last: the width says which
+            channels = 1 if output.shape[1] == self.model.num_features else 3
+            grid = tuple(size for axis, size in enumerate(output.shape) if axis not in (0, channels))
+            patches = output.movedim(channels, -1).flatten(1, 2)
+        else:
+            patches = output[:, getattr(self.model, "num_prefix_tokens", 0) :]
+            grid = grid_of(self.name, patches.shape[1])
+        return DenseFeatures(patches, patches.mean(1), grid)
+
+    def prefix(self, images: Tensor, block: int) -> Tensor:
+        self.check_block(block)
+        raise AssertionError("a model without blocks cannot be cut")
+
+    def suffix(self, z: Tensor, block: int, need_attention: bool = False) -> tuple[DenseFeatures, Tensor | None]:
+        self.check_block(block)
+        raise AssertionError("a model without blocks cannot be cut")
+
+
+def load_timm(name: str) -> TimmVision:
+    """The timm model of that name; its weights come through timm's own loader. `InsightError` if it cannot be had."""
+    import timm
+    from timm.models.vision_transformer import VisionTransformer
+
+    untrained = name.endswith("/")
+    known = name.rstrip("/")
+    if not timm.is_model(known):
+        close = timm.list_models(f"*{known.split('_')[0]}*")[:5]
+        raise InsightError(f"timm has no model {known!r}; near it: {', '.join(close) or 'nothing'}")
+    is_vit = timm.model_entrypoint(known).__module__ == VisionTransformer.__module__
+    extra: dict[str, Any] = {"dynamic_img_size": True} if is_vit else {}  # photos of other sizes, where the model can
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = timm.create_model(known, pretrained=not untrained, num_classes=0, **extra).eval()
+    except Exception as error:  # timm's loader raises the hub client's, the HTTP library's and its own errors
+        raise InsightError(
+            f"timm:{known}: the weights could not be loaded ({short(error)}); go online once so that timm can fetch "
+            "them, or use `small`"
+        ) from None
+    return TimmTransformer(name, model) if isinstance(model, VisionTransformer) else TimmFeatureMap(name, model)
