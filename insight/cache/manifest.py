@@ -73,7 +73,7 @@ class Manifest:
             "tokens": self.n_images * self.tokens_per_image,
             "skipped": len(self.skipped),
         }
-        fields = asdict(self)
+        fields = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         order = ["backbone", "dtype", "settings", "sources", "skipped", "index", "shards"]
         return {
             "format": FORMAT,

@@ -122,35 +122,31 @@ class FeatureCache:
     def batches(self, batch_size: int, *, seed: int, start_step: int = 0) -> Iterator[Float[Tensor, "b d"]]:
         """Endless shuffled batches, from `start_step` on; the same for the same seed wherever one starts.
 
-        An epoch visits every token once, but for the last n_tokens mod batch_size of its order, which it leaves out.
+        Every epoch visits every token once; batches run on across the end of an epoch.
         """
-        if not 1 <= batch_size <= self.n_tokens:
+        if batch_size < 1 or seed < 0 or start_step < 0:
             raise InsightError(
-                f"{self.folder}: expected a batch of 1 to {self.n_tokens} tokens (the whole cache), found {batch_size}"
+                "expected a batch size of at least 1, a seed and a step of at least 0, found batch size"
+                f" {batch_size}, seed {seed}, step {start_step}"
             )
-        if seed < 0 or start_step < 0:
-            raise InsightError(f"expected a seed and a step of at least 0, found seed {seed}, step {start_step}")
         return self._batches(batch_size, seed, start_step)
 
     def _batches(self, batch_size: int, seed: int, start_step: int) -> Iterator[Tensor]:
         plan = self._plan(seed)
-        steps = self.n_tokens // batch_size
-        epoch, step = divmod(start_step, steps)
-        windows = plan.windows_from(epoch, step * batch_size)
-        skip = step * batch_size
-        begun: list[Tensor] = []  # what the window before gave to a batch that this one must fill
-        for window, tokens in self._load_ahead(windows, plan.n_windows):
+        epoch, token = divmod(start_step * batch_size, self.n_tokens)
+        begun: list[Tensor] = []  # what a window's end gave to a batch that the next window must fill
+        missing = batch_size
+        for window, tokens in self._load_ahead(plan.windows_from(epoch, token), plan.n_windows):
             order = torch.from_numpy(plan.order(window))
-            at = max(0, skip - window.first)
-            end = min(window.n_tokens, steps * batch_size - window.first)
-            while at < end:
-                count = min(batch_size - sum(map(len, begun)), end - at)
-                begun.append(tokens.take(order[at : at + count]))
-                at += count
-                if sum(map(len, begun)) == batch_size:
+            at = max(0, token - window.first)
+            token = 0
+            while at < window.n_tokens:
+                begun.append(tokens.take(order[at : at + missing]))
+                at += len(begun[-1])
+                missing -= len(begun[-1])
+                if not missing:
                     yield torch.cat(begun) if len(begun) > 1 else begun[0]
-                    begun = []
-            skip = 0
+                    begun, missing = [], batch_size
             del tokens  # before the next but one is loaded: two windows are what the memory allows
 
     def _plan(self, seed: int) -> ShufflePlan:
