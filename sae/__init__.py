@@ -5,7 +5,23 @@ import warnings
 # torch says so once a process whenever a CSR tensor is made; it tells a user of this package nothing.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
+from .autoencoder import SparseAutoencoder  # noqa: E402
 from .codes import SparseCodes  # noqa: E402
+from .config import SaeConfig, TrainConfig  # noqa: E402
 from .errors import InsightError  # noqa: E402
+from .metrics import Evaluation, evaluate  # noqa: E402
+from .sources import TensorSource, TokenSource  # noqa: E402
+from .trainer import train  # noqa: E402
 
-__all__ = ["InsightError", "SparseCodes"]
+__all__ = [
+    "Evaluation",
+    "InsightError",
+    "SaeConfig",
+    "SparseAutoencoder",
+    "SparseCodes",
+    "TensorSource",
+    "TokenSource",
+    "TrainConfig",
+    "evaluate",
+    "train",
+]

@@ -1,0 +1,151 @@
+"""SparseAutoencoder: features in, `SparseCodes` out, and back, at any Matryoshka level. A folder of two files on disk.
+
+Folder: `config.json` = {"format": "insight-sae", "format_version": 1, "sae": SaeConfig, ...} (other keys, like "train",
+are kept) and `sae.safetensors` = encoder, decoder, encoder_bias, decoder_bias, threshold.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .codes import SparseCodes
+from .config import SaeConfig
+from .errors import InsightError
+from .files import atomic_write, read_json, write_json
+from .nested import add_reconstructions, split_levels
+from .objective import Weights, preactivations
+from .selection import above_threshold
+
+FORMAT = "insight-sae"
+FORMAT_VERSION = 1
+_CHUNK_ENTRIES = 2**24
+"""Pre-activations held at once by `encode`: 64 MB in float32."""
+
+
+class SparseAutoencoder(nn.Module):
+    """A dictionary of n_concepts directions; a token is the decoder bias plus a few of them.
+
+    The pre-activations of a token x are u = (x - b_dec) W_encᵀ + b_enc; concept j is active where u_j exceeds the
+    threshold θ (and 0), with activation u_j. θ = -1 means that none was measured yet: every positive u_j is active.
+    """
+
+    threshold: Tensor
+    """[]: θ."""
+
+    def __init__(self, config: SaeConfig) -> None:
+        super().__init__()
+        self.config = config
+        m, d = config.n_concepts, config.dim
+        self.encoder = nn.Parameter(torch.zeros(m, d))
+        self.decoder = nn.Parameter(torch.zeros(m, d))
+        self.encoder_bias = nn.Parameter(torch.zeros(m))
+        self.decoder_bias = nn.Parameter(torch.zeros(d))
+        self.register_buffer("threshold", torch.tensor(-1.0))
+
+    @property
+    def weights(self) -> Weights:
+        """The four weights, detached (they share memory with the parameters)."""
+        parameters = (self.encoder, self.decoder, self.encoder_bias, self.decoder_bias)
+        return Weights(*(parameter.detach() for parameter in parameters))
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, level: int | None = None) -> SparseCodes:
+        """Codes of features x [..., d], one row a token, over the concepts of `level` (default: all).
+
+        Works through large inputs in chunks. `InsightError` on another width or on NaN or infinite features.
+        """
+        tokens = self._checked(x)
+        size = self._size(level)
+        own = Weights(self.encoder[:size], self.decoder[:size], self.encoder_bias[:size], self.decoder_bias)
+        threshold = float(self.threshold)
+        parts = [
+            above_threshold(preactivations(own, chunk - self.decoder_bias), threshold)
+            for chunk in tokens.split(max(1, _CHUNK_ENTRIES // size))
+        ]
+        return SparseCodes.cat(parts)
+
+    @torch.no_grad()
+    def decode(self, codes: SparseCodes, level: int | None = None) -> Tensor:
+        """Reconstructions [n, d] of the features from codes, with the concepts of `level` only (default: all given)."""
+        if codes.n_concepts > self.config.n_concepts:
+            found = f"{codes.n_concepts}; they are of another autoencoder"
+            raise InsightError(f"decode: expected codes of at most {self.config.n_concepts} concepts, found {found}")
+        codes = codes.prefix(min(self._size(level), codes.n_concepts))
+        pairs = split_levels(codes.to(self.decoder.device), [codes.n_concepts])
+        start = self.decoder_bias.detach().repeat(1, codes.n, 1)
+        return add_reconstructions(pairs, self.decoder.detach(), start)[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstructions of features x [..., d], of the same shape."""
+        return self.decode(self.encode(x)).view_as(x)
+
+    def level_of(self, concept: int | Tensor) -> int | Tensor:
+        """The coarsest level that contains a concept (0 is coarsest), or those of a tensor of concepts."""
+        concepts = torch.as_tensor(concept)
+        if concepts.numel() and not (int(concepts.min()) >= 0 and int(concepts.max()) < self.config.n_concepts):
+            raise InsightError(f"level_of: expected concepts of 0 to {self.config.n_concepts - 1}, found {concept}")
+        levels = torch.bucketize(concepts, torch.tensor(self.config.levels, device=concepts.device), right=True)
+        return levels if isinstance(concept, Tensor) else int(levels)
+
+    def save_pretrained(self, folder: Path | str, extra: dict[str, Any] | None = None) -> None:
+        """Write the folder. Keys already in its `config.json` are kept; `extra` adds or replaces top-level keys."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
+        with atomic_write(folder / "sae.safetensors") as temporary:
+            save_file({name: tensor.cpu().contiguous() for name, tensor in self.state_dict().items()}, temporary)
+        own = {"format": FORMAT, "format_version": FORMAT_VERSION, "sae": self.config.to_dict()}
+        write_json(folder / "config.json", {**kept, **(extra or {}), **own})
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str) -> SparseAutoencoder:
+        """Read a folder; `InsightError` names the file that is missing, damaged or of another format."""
+        folder = Path(folder)
+        config = read_json(folder / "config.json")
+        found = (config.get("format"), config.get("format_version")) if isinstance(config, dict) else (None, None)
+        if found != (FORMAT, FORMAT_VERSION):
+            expected = f'format "{FORMAT}" version {FORMAT_VERSION}'
+            raise InsightError(
+                f'{folder / "config.json"}: expected {expected}, found "{found[0]}" version {found[1]}; '
+                "read it with the version of this package that wrote it"
+            )
+        sae = cls(SaeConfig.from_dict(config.get("sae")))
+        sae._load(folder / "sae.safetensors")
+        return sae
+
+    def _load(self, path: Path) -> None:
+        if not path.exists():
+            raise InsightError(f"{path}: no such file; train again or restore it")
+        try:
+            tensors = load_file(path)
+        except SafetensorError as error:
+            raise InsightError(f"{path}: expected safetensors, found a damaged file ({error}); restore it") from None
+        expected = {name: list(tensor.shape) for name, tensor in self.state_dict().items()}
+        found = {name: list(tensor.shape) for name, tensor in tensors.items()}
+        if found != expected:
+            raise InsightError(f"{path}: expected arrays {expected}, found {found}; config.json is of another model")
+        self.load_state_dict(tensors)
+
+    def _size(self, level: int | None) -> int:
+        levels = self.config.levels
+        if level is None:
+            return levels[-1]
+        if not 0 <= level < len(levels):
+            raise InsightError(f"level: expected 0 to {len(levels) - 1}, found {level}")
+        return levels[level]
+
+    def _checked(self, x: Tensor) -> Tensor:
+        """Features as [n, d] in the weights' type and place."""
+        if x.dim() < 1 or x.shape[-1] != self.config.dim:
+            raise InsightError(f"encode: expected features [..., {self.config.dim}], found {list(x.shape)}")
+        tokens = x.reshape(-1, self.config.dim).to(self.encoder)
+        if not bool(torch.isfinite(tokens.sum())) and not bool(torch.isfinite(tokens).all()):
+            bad = f"{int((~torch.isfinite(tokens)).any(1).sum())} of {len(tokens)} tokens"
+            raise InsightError(f"encode: expected finite features, found NaN or infinity in {bad}; leave them out")
+        return tokens

@@ -1,0 +1,93 @@
+"""The state of a training run on disk, whole or not at all, so that a killed run goes on bit for bit.
+
+A folder: `state-STEP.safetensors` (weights, Adam's moments, counters) and `checkpoint.json` (numbers, and which state
+file they belong to). The JSON is renamed into place last; before that moment the older checkpoint stands.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .errors import InsightError
+from .files import atomic_write, read_json, write_json
+
+FORMAT = "insight-sae-checkpoint"
+FORMAT_VERSION = 1
+
+
+@dataclass
+class Progress:
+    """The numbers of a run beside its tensors. No random state: batches and first weights follow from seed and step."""
+
+    step: int
+    """Steps done."""
+    scale: float
+    """Features are divided by this."""
+    threshold_sum: float
+    """Decayed sum of smallest kept activations, and the decayed count that it stands for."""
+    threshold_count: float
+    selection_cut: float | None
+    """Carried by `BatchTopK`; it spares the first step after a restart a search."""
+    log_bytes: int
+    """Length of training.jsonl at this step; what a killed run wrote after it is cut off."""
+
+
+class Checkpoint:
+    """The checkpoint folder of one run with one set of settings."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self.settings = settings
+
+    def save(self, progress: Progress, tensors: dict[str, Tensor]) -> None:
+        """Replace the checkpoint."""
+        state = self.folder / f"state-{progress.step}.safetensors"
+        with atomic_write(state) as temporary:
+            save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        header = {"format": FORMAT, "format_version": FORMAT_VERSION, "state": state.name, "settings": self.settings}
+        write_json(self.folder / "checkpoint.json", {**header, "progress": asdict(progress)})
+        for old in self.folder.glob("*state-*"):
+            if old.name != state.name:
+                old.unlink(missing_ok=True)
+
+    def load(self, device: torch.device) -> tuple[Progress, dict[str, Tensor]] | None:
+        """What was saved, or None before the first checkpoint; `InsightError` when it is of another run or damaged."""
+        path = self.folder / "checkpoint.json"
+        if not path.exists():
+            return None
+        header = read_json(path)
+        found = (header.get("format"), header.get("format_version"))
+        if found != (FORMAT, FORMAT_VERSION):
+            expected = f'format "{FORMAT}" version {FORMAT_VERSION}, found "{found[0]}" version {found[1]}'
+            raise InsightError(f"{path}: expected {expected}; remove {self.folder} to start anew")
+        refuse_other_settings(path, header["settings"], self.settings)
+        state = self.folder / header["state"]
+        try:
+            return Progress(**header["progress"]), load_file(state, device=str(device))
+        except (OSError, SafetensorError) as error:
+            raise InsightError(f"{state}: damaged or missing ({error}); remove {self.folder} to start anew") from None
+
+    def remove(self) -> None:
+        """Forget the checkpoint, when the run has ended."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def refuse_other_settings(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """`InsightError` naming the first setting in which a run on disk differs from the one that is asked for."""
+    for group, values in wanted.items():
+        theirs = found.get(group)
+        if not isinstance(values, dict) or not isinstance(theirs, dict):
+            values, theirs = {"": values}, {"": theirs}
+        for name in sorted(values.keys() | theirs.keys()):
+            if values.get(name) != theirs.get(name):
+                what = ".".join(filter(None, (group, name)))
+                found_here = f"{what} = {theirs.get(name)}, now {values.get(name)} is asked for"
+                raise InsightError(f"{path}: started with {found_here}; use the same settings or another folder")
