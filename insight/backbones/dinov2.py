@@ -7,14 +7,14 @@ an ONNX graph; `read_onnx` gives its tensors back the names that timm uses.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
 
 from .weights import WeightFile, WeightSet, fetch
 
-IMAGE_SIZE = 224
+IMAGE_SIZE, PATCH = 224, 14
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -66,13 +66,41 @@ DINOV2_S = WeightSet(
 )
 
 
-def build_dinov2() -> Any:
-    """The timm model with its real weights (fetched if need be); takes photos of any side that is a multiple of 14."""
-    import timm
+class DinoV2(VisionTransformer):
+    """timm's ViT-S/14, with the 37x37 patch positions resized to another grid as in the published graph.
+
+    That is bilinearly, by the factor (side + 0.1) / 37. timm resizes bicubically with antialiasing and DINOv2's own code
+    bicubically without; either moves single tokens (bare sky, mostly) to a cosine of 0.87 of the graph's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            img_size=37 * PATCH,
+            patch_size=PATCH,
+            embed_dim=384,
+            depth=12,
+            num_heads=6,
+            init_values=1e-5,
+            num_classes=0,
+            dynamic_img_size=True,
+        )
+
+    def _pos_embed(self, x: Tensor) -> Tensor:
+        """Class token and patches [B, h, w, 384] as one sequence [B, 1 + h*w, 384], with their positions added."""
+        batch, height, width, dim = x.shape
+        trained = self.pos_embed[:, 1:].reshape(1, 37, 37, dim).permute(0, 3, 1, 2)
+        factors = ((height + 0.1) / 37, (width + 0.1) / 37)
+        resized = nn.functional.interpolate(trained, scale_factor=factors, mode="bilinear")
+        positions = torch.cat([self.pos_embed[:, :1], resized.flatten(2).mT], dim=1)
+        return torch.cat([self.cls_token.expand(batch, -1, -1), x.flatten(1, 2)], dim=1) + positions
+
+
+def build_dinov2() -> DinoV2:
+    """The model with its real weights (fetched if need be); takes photos of any side that is a multiple of 14."""
     from safetensors.torch import load_file
 
     weights = load_file(fetch(DINOV2_S) / "model.safetensors")
     with torch.device("meta"):  # no time for random weights that are thrown away
-        model = timm.create_model("vit_small_patch14_dinov2", num_classes=0, dynamic_img_size=True)
+        model = DinoV2()
     model.load_state_dict(weights, strict=True, assign=True)
     return model

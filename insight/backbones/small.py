@@ -18,13 +18,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .base import Backbone, DenseFeatures, fingerprint_of
-from .dinov2 import DINOV2_S, IMAGE_SIZE, MEAN, STD, build_dinov2
+from .dinov2 import DINOV2_S, IMAGE_SIZE, MEAN, PATCH, STD, build_dinov2
 from .minilm import DIM, MINILM, MiniLM
 from .vit_blocks import grid_of, tokens_before, tokens_from
 
 CODE_VERSION = "small 1"  # change it when the same weights begin to give other vectors
 BRIDGE = Path(__file__).parent / "bridge" / "bridge.safetensors"
-PATCH = 14
 
 
 class Small(Backbone):
