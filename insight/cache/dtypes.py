@@ -38,7 +38,8 @@ def pack(vectors: Tensor, dtype: str) -> tuple[Tensor, Tensor | None]:
     return stored, None
 
 
-def unpack(stored: Tensor, scales: Tensor | None) -> Tensor:
-    """What `pack` made → float32 [..., d], always a new tensor."""
-    vectors = stored.to(torch.float32, copy=True)
-    return vectors if scales is None else vectors.mul_(scales[..., None])
+def unpack(stored: Tensor, scales: Tensor | None, out: Tensor) -> None:
+    """What `pack` made → `out`, float32 [..., d]."""
+    out.copy_(stored)
+    if scales is not None:
+        out.mul_(scales[..., None])
