@@ -25,7 +25,7 @@ def info(path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PATH
         }
         facts |= {f"could not read {entry['id']}": entry["reason"] for entry in cache.manifest["skipped"]}
     elif (path / "config.json").exists():
-        facts = {"model": str(path), **describe_model(path, read_json(path / "config.json"))}
+        facts = {"model": str(path), **describe_model(read_json(path / "config.json"))}
     else:
         raise InsightError(f"{path}: expected a cache (manifest.json) or a model (config.json), found neither")
     width = max(len(key) for key in facts)

@@ -1,0 +1,224 @@
+"""The command line on a small real job: real photographs, real weights, a short training."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from insight import ConceptModel
+from insight.cli import main
+from insight.data.demo import fetch_photos
+
+BUILD = ["--concepts", "256", "--k", "8", "--steps", "60"]
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 of the demo's photographs."""
+    folder = tmp_path_factory.mktemp("demo")
+    chosen = tmp_path_factory.mktemp("photos")
+    for photo in sorted(fetch_photos(folder).photos.glob("*.jpg"))[:48]:
+        shutil.copy(photo, chosen)
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short vocabulary of one's own."""
+    file = tmp_path_factory.mktemp("words") / "words.txt"
+    file.write_text("\n".join("bird beak feather wing water sky tree branch leaf grass rock duck penguin person".split()))
+    return file
+
+
+@pytest.fixture(scope="session")
+def built(photos: Path, words: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model made by `insight build`; its cache lies beside it."""
+    model = tmp_path_factory.mktemp("built") / "model"
+    main(["build", str(photos), "--out", str(model), "--vocabulary", str(words), "--device", "cpu", *BUILD])
+    return model
+
+
+def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must end with exit code 2 and one line on standard error; returns the line."""
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, *([] if arguments[0] == "info" else ["--device", "cpu"])])
+    assert stop.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("insight: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_model_folder_holds_what_the_design_says(built: Path) -> None:
+    names = {path.name for path in built.iterdir()}
+    assert {"config.json", "sae.safetensors", "relations.npz", "examples.parquet", "concepts.parquet"} <= names
+    assert not any(name.startswith(".") for name in names)
+
+
+def test_explain_writes_json_png_and_page(built: Path, photos: Path, tmp_path: Path) -> None:
+    photo = sorted(photos.iterdir())[0]
+    files = [tmp_path / f"out.{kind}" for kind in ("json", "png", "html")]
+    flags = [part for file in files for part in (f"--{file.suffix[1:]}", str(file))]
+    main(["explain", str(built), str(photo), "--top", "9", "--device", "cpu", *flags])
+    values = json.loads(files[0].read_text())
+    assert values["image"] == str(photo)
+    assert values["backbone"] == "small"
+    assert values["grid"] == [16, 16]
+    assert 0 < values["fvu"] < 1
+    assert 1 <= len(values["concepts"]) <= 9
+    for concept in values["concepts"]:
+        assert np.array(concept["map"]).shape == (16, 16)
+        assert concept["activation"] == pytest.approx(np.max(concept["map"]))
+        assert all(isinstance(text, str) and -1 <= score <= 1 for text, score in concept["alternatives"])
+    assert Image.open(files[1]).width > 500
+    assert "<canvas" in files[2].read_text() or "canvas" in files[2].read_text()
+
+
+def test_explanation_agrees_with_the_autoencoder_alone(built: Path, photos: Path) -> None:
+    photo = sorted(photos.iterdir())[3]
+    model = ConceptModel.from_pretrained(built)
+    explanation = model.explain(photo, top=None)
+    image = model.backbone.transform(Image.open(photo).convert("RGB"))[None]
+    features = model.backbone.encode_image(image).patches[0].double()
+    sae = model.sae
+    u = (features - sae.decoder_bias.double()) @ sae.encoder.double().T + sae.encoder_bias.double()
+    dense = torch_relu_above(u, float(sae.threshold))
+    assert {concept.id for concept in explanation.concepts} == set(np.flatnonzero(dense.max(axis=0)))
+    for concept in explanation.concepts:
+        np.testing.assert_allclose(concept.map.reshape(-1), dense[:, concept.id], rtol=1e-3, atol=1e-3)
+    residual = features.numpy() - dense @ sae.decoder.detach().double().numpy() - sae.decoder_bias.detach().double().numpy()
+    around_bias = features.numpy() - sae.decoder_bias.detach().double().numpy()
+    assert explanation.fvu == pytest.approx((residual**2).sum() / (around_bias**2).sum(), rel=1e-3)
+
+
+def torch_relu_above(u, threshold: float) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """u where it is above both 0 and the threshold, else 0; float64."""
+    values = u.detach().numpy()
+    return np.where((values > threshold) & (values > 0), values, 0.0)
+
+
+def test_concepts_lists_the_dictionary_and_finds_by_text(built: Path, tmp_path: Path) -> None:
+    main(["concepts", str(built), "--top", "0", "--json", str(tmp_path / "all.json"), "--device", "cpu"])
+    rows = json.loads((tmp_path / "all.json").read_text())
+    assert len(rows) == 256
+    frequencies = [row["frequency"] for row in rows]
+    assert frequencies == sorted(frequencies, reverse=True)
+    main(["concepts", str(built), "--query", "duck", "--json", str(tmp_path / "duck.json"), "--device", "cpu"])
+    found = json.loads((tmp_path / "duck.json").read_text())
+    similarities = [row["similarity"] for row in found]
+    assert len(found) == 20
+    assert similarities == sorted(similarities, reverse=True)
+
+
+def test_parents_and_children_mirror_each_other(built: Path) -> None:
+    graph = ConceptModel.from_pretrained(built).graph
+    for concept in range(graph.n_concepts):
+        for parent in graph.parents(concept):
+            assert concept in graph.children(int(parent))
+
+
+def test_info_says_what_a_cache_and_a_model_are(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["info", str(built)])
+    model = capsys.readouterr().out
+    assert "256 concepts" in model
+    assert "not CLIP" in model
+    main(["info", str(built.with_name("model-cache"))])
+    assert "48" in capsys.readouterr().out
+
+
+def test_building_again_changes_nothing(built: Path, photos: Path, words: Path) -> None:
+    before = {path.name: path.read_bytes() for path in built.iterdir()}
+    main(["build", str(photos), "--out", str(built), "--vocabulary", str(words), "--device", "cpu", *BUILD])
+    assert {path.name: path.read_bytes() for path in built.iterdir()} == before
+
+
+def test_bad_photos_are_listed_and_the_good_ones_kept(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    good = sorted(photos.iterdir())[0]
+    pixels = Image.open(good)
+    whole = good.read_bytes()
+    (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.png").write_text("not a picture")
+    pixels.convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray((np.asarray(pixels.convert("L")).astype(np.uint16) * 257)).save(folder / "deep.png")
+    Image.new("RGB", (1, 1), "red").save(folder / "dot.png")
+    pixels.save(folder / "moving.gif", save_all=True, append_images=[pixels.rotate(90)])
+    pixels.save(folder / "plain.jpg")
+    main(["cache", str(folder), "--out", str(tmp_path / "cache"), "--device", "cpu"])
+    manifest = json.loads((tmp_path / "cache" / "manifest.json").read_text())
+    assert {entry["id"] for entry in manifest["skipped"]} == {"truncated.jpg", "empty.jpg", "text.png"}
+    assert all(entry["reason"] for entry in manifest["skipped"])
+    assert manifest["images"] == 5
+
+
+def test_bad_input_ends_in_one_line_and_exit_code_2(
+    built: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    photo = str(sorted(photos.iterdir())[0])
+    assert str(tmp_path / "nothing") in fails(["cache", str(tmp_path / "nothing"), "--out", str(tmp_path / "c")], capsys)
+    assert "no model" in fails(["explain", str(tmp_path / "absent"), photo], capsys)
+    assert "absent.jpg" in fails(["explain", str(built), str(tmp_path / "absent.jpg")], capsys)
+    assert "expected a cache" in fails(["info", str(tmp_path / "nothing")], capsys)
+    assert "at least one photo" in fails(["explain", str(built)], capsys)
+    (tmp_path / "words.txt").write_text("\n\n")
+    assert "words.txt" in fails(["name", str(built), "--vocabulary", str(tmp_path / "words.txt")], capsys)
+
+
+def test_model_of_another_backbone_is_refused(
+    built: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(built, other)
+    config = json.loads((other / "config.json").read_text())
+    config["backbone"]["fingerprint"] = "0" * 64
+    (other / "config.json").write_text(json.dumps(config))
+    assert "fingerprint" in fails(["explain", str(other), str(sorted(photos.iterdir())[0])], capsys)
+    assert "fingerprint" in fails(["relate", str(other), str(built.with_name("model-cache"))], capsys)
+
+
+def test_damaged_shard_is_named(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = tmp_path / "cache"
+    shutil.copytree(built.with_name("model-cache"), cache)
+    shard = next(cache.glob("shard-*.safetensors"))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    line = fails(["train", str(cache), "--out", str(tmp_path / "model"), *BUILD], capsys)
+    assert shard.name in line
+
+
+def test_killed_training_goes_on_to_the_same_model(built: Path, tmp_path: Path) -> None:
+    cache = built.with_name("model-cache")
+    flags = ["--concepts", "256", "--k", "8", "--steps", "40", "--device", "cpu"]
+
+    def command(out: Path) -> list[str]:
+        return [sys.executable, "-m", "insight", "train", str(cache), "--out", str(out), *flags]
+
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    killed = subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = tmp_path / "killed" / "training.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not log.exists():
+        time.sleep(0.05)
+    time.sleep(1)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True)
+    for name in ("sae.safetensors", "training.jsonl", "config.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_help_teaches_every_command() -> None:
+    for command in ("demo", "build", "explain", "concepts", "info", "cache", "train", "relate", "name"):
+        done = subprocess.run(
+            [sys.executable, "-m", "insight", command, "--help"], capture_output=True, text=True, check=True
+        )
+        assert len(done.stdout) > 300
