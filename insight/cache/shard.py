@@ -44,10 +44,14 @@ def write_shard(path: Path, tensors: dict[str, Tensor]) -> tuple[int, str]:
     text += b" " * (-len(text) % 8)
 
     digest = hashlib.sha256()
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        for piece in (struct.pack("<Q", len(text)), text, *(_bytes(tensors[name]) for name in order)):
-            digest.update(piece)
-            file.write(piece)
+    try:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            for piece in (struct.pack("<Q", len(text)), text, *(_bytes(tensors[name]) for name in order)):
+                digest.update(piece)
+                file.write(piece)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say on which file it was noticed
+        raise
     return 8 + len(text) + offset, digest.hexdigest()
 
 

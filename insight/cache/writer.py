@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from sae.errors import InsightError
 from ..backbones import Backbone
 from ..data import ImageFolder
 from .dtypes import check_dtype
-from .encoding import decode_ahead, encode_stretch
+from .encoding import Decoded, decode_ahead, encode_stretch
 from .index import write_index
 from .journal import FOLDER, Done, Journal, check_settings, shard_name
 from .lock import only_writer
@@ -137,9 +138,15 @@ def _encode_missing(
     decoded = decode_ahead(source, backbone, ids, workers, ahead=2 * settings["batch_size"] + workers)
     bad = sum(len(done.skipped) for done in journal.done.values())
     total = len(journal.ids)
-    bar = tqdm(decoded, "encoding", total, initial=total - len(ids), unit="photo", disable=not progress)
+    bar = tqdm(desc="encoding", total=total, initial=total - len(ids), unit="photo", disable=not progress)
+
+    def counted() -> Iterator[Decoded]:
+        for photo in decoded:
+            bar.update()
+            yield photo
+
     with closing(decoded), bar:
-        photos = iter(bar)
+        photos = counted()
         for number in missing:
             stretch = islice(photos, len(journal.stretch(number)))
             encoded = encode_stretch(stretch, backbone, settings["dtype"], settings["batch_size"])
