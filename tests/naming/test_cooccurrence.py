@@ -59,8 +59,9 @@ def test_many_products_are_summed_as_one(generator, monkeypatch):
     assert_same(counted(dense, [11] * 30), counted(dense))
 
 
-def test_half_precision_activations_are_summed_in_double(generator):
-    dense = random_dense(generator, 3000, 5).half()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_activations_are_summed_in_double(generator, dtype):
+    dense = random_dense(generator, 3000, 5).to(dtype)
     expected = dense.double().T @ (dense > 0).double()
     np.testing.assert_allclose(counted(dense).weighted.toarray(), expected.numpy(), rtol=1e-12)
 
