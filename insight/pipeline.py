@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -176,15 +177,17 @@ def describe_model(config: dict[str, Any]) -> dict[str, str]:
     facts = {}
     if backbone:
         facts["backbone"] = f"{backbone['name']}: {backbone['description']}"
-        facts["trained on"] = f"{config['images']:,} photos, {settings['steps']:,} steps of {settings['batch_size']:,} patches"
-    facts["dictionary"] = f"{sae['n_concepts']:,} concepts, about {sae['k']} on a patch, features of {sae['dim']} values"
+        schedule = f"{settings['steps']:,} steps of {settings['batch_size']:,} patches"
+        facts["trained on"] = f"{config['images']:,} photos, {schedule}"
+    facts["dictionary"] = f"{sae['n_concepts']:,} concepts on features of {sae['dim']} values"
     if quality := config.get("quality"):
         per_level = ", ".join("–" if share is None else f"{share:.3f}" for share in quality["fvu"])
         facts["left unexplained"] = f"{per_level} of the variance of its training patches, level by level"
-        facts["concepts on a patch"] = f"{quality['l0']:.1f}"
+        facts["concepts on a patch"] = f"{quality['l0']:.1f} (trained for {sae['k']})"
         facts["never active"] = f"{quality['dead']:.1%} of the concepts"
     if relations := config.get("relations"):
-        facts["parents"] = f"active on over {relations['threshold']:.0%} of the child, lift of at least {relations['min_lift']}"
+        share, lift = relations["threshold"], relations["min_lift"]
+        facts["parents"] = f"active on over {share:.0%} of the child, {lift} times as often as anywhere"
     if names := config.get("names"):
         facts["names"] = f"nearest of {names['phrases']:,} phrases ({names['vocabulary']}, mode {names['mode']})"
     return facts
@@ -193,7 +196,7 @@ def describe_model(config: dict[str, Any]) -> dict[str, str]:
 def _config(folder: Path) -> dict[str, Any]:
     config = read_json(folder / "config.json")
     if "backbone" not in config:
-        raise InsightError(f"{folder}: an autoencoder without a backbone; train one by `insight train CACHE --out MODEL`")
+        raise InsightError(f"{folder}: an autoencoder without a backbone; train by `insight train CACHE --out MODEL`")
     return dict(config)
 
 
@@ -202,7 +205,7 @@ def _examples(exemplars: Exemplars, cache: FeatureCache) -> dict[int, list[Examp
     offsets, tokens, activations = (part.tolist() for part in exemplars.table())
     ids = cache.index["id"].to_pylist()
     found: dict[int, list[Example]] = {}
-    for concept, (start, stop) in enumerate(zip(offsets, offsets[1:])):
+    for concept, (start, stop) in enumerate(pairwise(offsets)):
         places = [cache.locate(token) for token in tokens[start:stop]]
         found[concept] = [
             Example(ids[image], row, column, activation)

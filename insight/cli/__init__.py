@@ -1,8 +1,9 @@
-"""The command line: `insight COMMAND --help` teaches each command. One file a command; heavy imports wait until it runs."""
+"""The command line: `insight COMMAND --help` teaches each. One file a command; heavy imports wait until it runs."""
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tyro
 
@@ -10,7 +11,7 @@ from sae.errors import InsightError
 
 from . import build, cache, concepts, demo, explain, info, name, relate, train
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo.demo,
     "build": build.build,
     "explain": explain.explain,

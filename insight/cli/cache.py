@@ -11,7 +11,7 @@ def cache(
     /,
     out: Path,
     backbone: str = "small",
-    dtype: Literal["float16", "bfloat16", "float32"] = "float16",
+    dtype: Literal["float16", "bfloat16", "float32", "int8"] = "float16",
     batch_size: int = 16,
     device: Device = None,
 ) -> None:

@@ -30,4 +30,4 @@ def relate(
         min_lift=min_lift,
         device=pick_device(device),
     )
-    print(f"{model}: {graph.n_edges} parents among {graph.n_concepts} concepts; next: insight name {model}")
+    print(f"{model}: {len(graph.parent_ids)} parents among {graph.n_concepts} concepts; next: insight name {model}")

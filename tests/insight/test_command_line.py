@@ -34,7 +34,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short vocabulary of one's own."""
     file = tmp_path_factory.mktemp("words") / "words.txt"
-    file.write_text("\n".join("bird beak feather wing water sky tree branch leaf grass rock duck penguin person".split()))
+    listed = "bird beak feather wing water sky tree branch leaf grass rock duck penguin person"
+    file.write_text(listed.replace(" ", "\n"))
     return file
 
 
@@ -86,22 +87,16 @@ def test_explanation_agrees_with_the_autoencoder_alone(built: Path, photos: Path
     model = ConceptModel.from_pretrained(built)
     explanation = model.explain(photo, top=None)
     image = model.backbone.transform(Image.open(photo).convert("RGB"))[None]
-    features = model.backbone.encode_image(image).patches[0].double()
+    features = model.backbone.encode_image(image).patches[0].detach().double().numpy()
     sae = model.sae
-    u = (features - sae.decoder_bias.double()) @ sae.encoder.double().T + sae.encoder_bias.double()
-    dense = torch_relu_above(u, float(sae.threshold))
+    encoder, decoder, encoder_bias, bias = (weight.detach().double().numpy() for weight in sae.weights)
+    u = (features - bias) @ encoder.T + encoder_bias
+    dense = np.where((u > float(sae.threshold)) & (u > 0), u, 0.0)
     assert {concept.id for concept in explanation.concepts} == set(np.flatnonzero(dense.max(axis=0)))
     for concept in explanation.concepts:
         np.testing.assert_allclose(concept.map.reshape(-1), dense[:, concept.id], rtol=1e-3, atol=1e-3)
-    residual = features.numpy() - dense @ sae.decoder.detach().double().numpy() - sae.decoder_bias.detach().double().numpy()
-    around_bias = features.numpy() - sae.decoder_bias.detach().double().numpy()
+    residual, around_bias = features - dense @ decoder - bias, features - bias
     assert explanation.fvu == pytest.approx((residual**2).sum() / (around_bias**2).sum(), rel=1e-3)
-
-
-def torch_relu_above(u, threshold: float) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """u where it is above both 0 and the threshold, else 0; float64."""
-    values = u.detach().numpy()
-    return np.where((values > threshold) & (values > 0), values, 0.0)
 
 
 def test_concepts_lists_the_dictionary_and_finds_by_text(built: Path, tmp_path: Path) -> None:
@@ -149,7 +144,7 @@ def test_bad_photos_are_listed_and_the_good_ones_kept(photos: Path, tmp_path: Pa
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.png").write_text("not a picture")
     pixels.convert("CMYK").save(folder / "cmyk.jpg")
-    Image.fromarray((np.asarray(pixels.convert("L")).astype(np.uint16) * 257)).save(folder / "deep.png")
+    Image.fromarray(np.asarray(pixels.convert("L")).astype(np.uint16) * 257).save(folder / "deep.png")
     Image.new("RGB", (1, 1), "red").save(folder / "dot.png")
     pixels.save(folder / "moving.gif", save_all=True, append_images=[pixels.rotate(90)])
     pixels.save(folder / "plain.jpg")
@@ -165,7 +160,8 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(
 ) -> None:
     (tmp_path / "nothing").mkdir()
     photo = str(sorted(photos.iterdir())[0])
-    assert str(tmp_path / "nothing") in fails(["cache", str(tmp_path / "nothing"), "--out", str(tmp_path / "c")], capsys)
+    nothing = str(tmp_path / "nothing")
+    assert nothing in fails(["cache", nothing, "--out", str(tmp_path / "cache")], capsys)
     assert "no model" in fails(["explain", str(tmp_path / "absent"), photo], capsys)
     assert "absent.jpg" in fails(["explain", str(built), str(tmp_path / "absent.jpg")], capsys)
     assert "expected a cache" in fails(["info", str(tmp_path / "nothing")], capsys)
