@@ -52,7 +52,7 @@ def engine(weights, x, levels, dead, coefficient):
 
 
 def silenced(weights, generator, wanted):
-    """Concepts made so weak that no token of the batch activates them; their latents are still positive now and then."""
+    """Concepts made so weak that no token of the batch activates them; some latents are still positive."""
     dead = torch.randperm(M, generator=generator)[:wanted]
     weights.encoder[dead] *= 0.01
     weights.encoder_bias[dead] *= 0.01
@@ -76,7 +76,8 @@ def test_losses_and_gradients_are_those_of_the_dense_formula(generator, levels, 
     torch.testing.assert_close(added, auxiliary.detach(), rtol=1e-10, atol=1e-300)
     for name, gradient, parameter in zip(Weights._fields, result.gradients, parameters):
         where = name.replace("_", " ")
-        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-8, atol=1e-11, msg=lambda m, at=where: f"{at}: {m}")
+        message = f"the gradient of the {where} differs"
+        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-8, atol=1e-11, msg=message)
 
     for index, size in enumerate(levels):
         rest = x - weights.decoder_bias - a.detach()[:, :size] @ weights.decoder[:size]
