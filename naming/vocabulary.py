@@ -25,7 +25,8 @@ from sae.files import atomic_write
 
 from .phrases import WordList
 
-TEMPLATES = ("a photo of a {}",)
+TEMPLATES = ("a photo of {}",)
+"""Without an article: it must fit "grass", "shoes" and "striped" as well as "dog"."""
 FORMAT = {"format": "insight-vocabulary", "format_version": "1"}
 BATCH = 256
 
@@ -142,18 +143,21 @@ class Vocabulary:
         return cls(phrases, vectors, zipf)
 
 
+@torch.no_grad()
 def _embed(
     words: WordList, encode_text: Callable[[list[str]], Tensor], templates: Sequence[str], progress: bool
 ) -> Float[Tensor, "v d"]:
+    order = sorted(range(len(words)), key=lambda i: len(words.phrases[i]))  # like lengths together: less padding
     parts = []
     with tqdm(total=len(words), desc="embedding words", unit=" phrases", disable=not progress) as bar:
         for start in range(0, len(words), BATCH):
-            phrases = words.phrases[start : start + BATCH]
+            phrases = [words.phrases[i] for i in order[start : start + BATCH]]
             texts = [[template.replace("{}", phrase) for phrase in phrases] for template in templates]
             family = torch.stack([_unit(_checked(encode_text(batch), len(phrases))) for batch in texts])
             parts.append(_unit(family.mean(0)))
             bar.update(len(phrases))
-    return torch.cat(parts)
+    vectors = torch.cat(parts)
+    return torch.empty_like(vectors).index_copy_(0, torch.tensor(order), vectors)
 
 
 def _checked(vectors: Tensor, count: int) -> Tensor:
