@@ -33,10 +33,10 @@ def pooled_one_by_one(encoder: MiniLM, texts: list[str]) -> torch.Tensor:
 @pytest.mark.parametrize("seed", [random.randrange(10**6)])
 def test_batched_vectors_equal_the_written_out_pooling(encoder: MiniLM, seed: int) -> None:
     rng = random.Random(seed)
-    texts = [" ".join(rng.choices(WORDS, k=rng.choice([0, 1, 1, 2, 3, 8, 40]))) for _ in range(40)]
+    texts = [" ".join(rng.choices(WORDS, k=rng.choice([0, 1, 2, 3, 20]))) for _ in range(15)]
     with torch.no_grad():
         found, expected = encoder(texts), pooled_one_by_one(encoder, texts)
-    assert found.shape == (40, 384)
+    assert found.shape == (15, 384)
     torch.testing.assert_close(found.double(), expected, atol=2e-6, rtol=0)
 
 

@@ -170,4 +170,6 @@ def test_without_any_network_small_ends_in_one_clear_line(tmp_path: Path) -> Non
     process = start(code, **offline_environment(tmp_path, links))
     output, _ = process.communicate(timeout=60)
     assert time.monotonic() - began < 30
-    assert re.fullmatch(r"InsightError dinov2-vits14: no source gave the weights .*cache: .*hub: .*registry: .*\n", output)
+    assert re.fullmatch(
+        r"InsightError dinov2-vits14: no source gave the weights .*cache: .*hub: .*registry: .*\n", output
+    )
