@@ -32,18 +32,18 @@ def log_of(folder):
 
 
 def test_training_learns_level_by_level_and_measures_its_threshold(generator, tmp_path):
-    x = sparse_features(generator, n=16_384)
-    sae = train(TensorSource(x[:8192]), CONFIG, TrainConfig(400, 512, lr=3e-3), tmp_path, progress=False)
+    x, config = sparse_features(generator, n=16_384), SaeConfig(16, 128, 4, fractions=(0.05, 0.2, 0.75))
+    sae = train(TensorSource(x[:8192]), config, TrainConfig(400, 512, lr=3e-3), tmp_path, progress=False)
     measured = evaluate(sae, x[8192:].split(1000))
     assert measured["fvu"] == sorted(measured["fvu"], reverse=True)
     assert measured["fvu"][-1] < 0.25
-    assert measured["l0"] == pytest.approx(CONFIG.k, rel=0.06)
+    assert measured["l0"] == pytest.approx(config.k, rel=0.06)
     torch.testing.assert_close(sae.decoder.norm(dim=1), torch.ones(128))
 
     log = log_of(tmp_path)
     assert [row["step"] for row in log] == list(range(400))
     assert log[-1]["loss"] < 0.5 * log[0]["loss"]
-    assert log[-1]["l0"] == CONFIG.k
+    assert log[-1]["l0"] == config.k
     assert log[-1]["fvu"] == pytest.approx(measured["fvu"], rel=0.2)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "sae.safetensors", "training.jsonl"]
