@@ -1,7 +1,8 @@
 """Train the bridge of the `small` backbone: from DINOv2 patch tokens to the MiniLM sentence space, on 3,693 photos.
 
-In: `--coco` (COCO's `captions.json` and `images/`) and `--imagenet` (`classes.tsv` and `images/<wnid>/`). Out: `bridge.safetensors` (weight [384, 384], patch_mean [384], text_mean [384]) and its card
-`bridge.json`. Patch tokens are kept in `--features` between runs (about 730 MB); making them takes minutes.
+In: `--coco` (COCO's `captions.json` and `images/`) and `--imagenet` (`classes.tsv` and `images/<wnid>/`). Out:
+`bridge.safetensors` (weight [384, 384], patch_mean [384], text_mean [384]) and its card `bridge.json`. Patch tokens are
+kept in `--features` between runs (about 730 MB); making them takes minutes.
 
     python scripts/train_bridge.py --coco DIR --imagenet DIR --features DIR --out insight/backbones/bridge
 
@@ -25,7 +26,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
@@ -86,12 +87,12 @@ def patch_tokens(files: list[Path], kept: Path) -> Tensor:
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     patches = torch.empty(len(files), 256, 384, dtype=torch.float16)
     with torch.inference_mode():
-        for start in tqdm(range(0, len(files), 8), desc=kept.stem, unit_scale=8, unit="photo"):
+        for start in tqdm(range(0, len(files), 8), desc=kept.stem, unit="batch"):
             photos = torch.stack([transform(Image.open(file).convert("RGB")) for file in files[start : start + 8]])
             z = tokens_before(model, (photos - mean) / std, 0)
             patches[start : start + 8] = tokens_from(model, z, 0, need_attention=False)[0][:, 1:].half()
     with atomic_write(kept) as temporary:
-        save_file({"patches": patches}, temporary)
+        temporary.write_bytes(save({"patches": patches}))
     return patches
 
 
@@ -237,7 +238,7 @@ def main() -> None:
 
     bridge = {"weight": weight.contiguous(), "patch_mean": patch_mean.clone(), "text_mean": text_mean.clone()}
     with atomic_write(arguments.out / "bridge.safetensors") as temporary:
-        save_file(bridge, temporary)
+        temporary.write_bytes(save(bridge))
     card = {
         "what": "A linear map from DINOv2 ViT-S/14 patch tokens to the MiniLM sentence space. This is not CLIP: no "
         "image encoder was trained together with a text encoder, and the map has seen few photographs.",

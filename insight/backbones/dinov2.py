@@ -69,8 +69,8 @@ DINOV2_S = WeightSet(
 class DinoV2(VisionTransformer):
     """timm's ViT-S/14, with the 37x37 patch positions resized to another grid as in the published graph.
 
-    That is bilinearly, by the factor (side + 0.1) / 37. timm resizes bicubically with antialiasing and DINOv2's own code
-    bicubically without; either moves single tokens (bare sky, mostly) to a cosine of 0.87 of the graph's.
+    That is bilinearly, by the factor (side + 0.1) / 37. timm resizes bicubically with antialiasing and DINOv2's own
+    code bicubically without; either moves single tokens (bare sky, mostly) to a cosine of 0.87 of the graph's.
     """
 
     def __init__(self) -> None:

