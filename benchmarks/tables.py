@@ -1,11 +1,8 @@
 """The README's tables, written from the JSON files in `benchmarks/results`: `python -m benchmarks.tables`.
 
-One section a benchmark: what was measured on which data, and each claim with its value, target and 95 % interval. With
-`--check` nothing is written; the exit code says whether the README stands as the files say.
+One section a benchmark: what was measured on which data, and each claim with its value, target and 95 % interval.
 """
 
-import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +48,11 @@ def _number(value: Any) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, exit with 1 when the README is out of date")
-    check = parser.parse_args().check
     readme = ROOT / "README.md"
-    old = readme.read_text(encoding="utf-8")
-    new = readme_with_tables(old, [read_json(file) for file in sorted(RESULTS.glob("*.json"))])
-    if check:
-        sys.exit(new != old)
+    records = [read_json(file) for file in sorted(RESULTS.glob("*.json"))]
+    text = readme_with_tables(readme.read_text(encoding="utf-8"), records)
     with atomic_write(readme) as temporary:
-        temporary.write_text(new, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
