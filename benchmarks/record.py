@@ -38,7 +38,7 @@ def write_record(
 ) -> None:
     """Write the JSON file, whole or not at all; figures that are not finite become null.
 
-    A claim's target is a number or words ("within 2 %"), its interval the 95 % confidence interval of its value or None.
+    A claim's target is a number or words ("within 2 %"), its interval 95 % confidence bounds of the value or None.
     `packages` are distributions beside torch, numpy and scipy whose versions matter (the peers). `InsightError` when
     `data` or a claim has other keys than the format.
     """

@@ -76,7 +76,7 @@ class TrainConfig:
     """Training steps."""
     batch_size: int = 4096
     """Tokens per step."""
-    lr: float = 1e-3
+    lr: float = 2e-3
     """Adam's step size after warm-up. It means the same for all features only when `rescale` is on."""
     seed: int = 0
     """Of the first weights and the order of the tokens."""
@@ -88,7 +88,8 @@ class TrainConfig:
     """Divide features by one number, measured on the first batch, so that their mean squared norm is `dim`. It is
     folded back on save: the saved autoencoder takes raw features."""
     aux_coefficient: float = 1 / 32
-    """Weight of the auxiliary loss that revives dead concepts."""
+    """Weight of the auxiliary loss that revives dead concepts, for features of unit mean squared norm (with `rescale`
+    it is multiplied by `dim`, as the nested loss is by the features' scale)."""
     dead_after_tokens: int | None = None
     """Tokens without activation after which a concept counts as dead."""
     threshold_start_step: int | None = None

@@ -49,8 +49,8 @@ def train(
     Writes `out` as `SparseAutoencoder.save_pretrained` does (config.json also holds "train", "data" and the keys of
     `extra`) and `out/training.jsonl` (step, loss, fvu per level, l0, dead share; at most ~2,000 lines). Checkpoints go
     to `out/checkpoint/` by the clock and on SIGINT and SIGTERM. The same call goes on after any stop, kill -9 included,
-    and ends with the same bytes as a run that was never stopped; on a finished folder it returns at once.
-    `device` defaults to CUDA where there is one.
+    and ends with the same bytes as a run that was never stopped (on the CPU; CUDA's sparse products may add in another
+    order each time); on a finished folder it returns at once. `device` defaults to CUDA where there is one.
 
     `InsightError`: other settings than those the folder was started with; features of another width, NaN or infinite;
     a loss that diverges.
@@ -82,6 +82,9 @@ class _Run:
     ) -> None:
         self.config, self.train, self.checkpoint, self.device = config, train, checkpoint, device
         self.select, self.nested = BatchTopK(config.k), NestedLoss(config.levels)
+        # Rescaled features make the nested loss d times that of features of unit mean squared norm; the auxiliary loss
+        # is a ratio and has to keep step, or Adam hardly moves concepts whose last gradients were of the nested loss.
+        self.aux_coefficient = train.aux_coefficient * (config.dim if train.rescale else 1)
         self._pre: Tensor | None = None
         saved = checkpoint.load(device)
         if saved is None:
@@ -155,7 +158,7 @@ class _Run:
         result = self.nested(weights, centred, codes)
         dead = (self.silent_tokens >= self.train.resolved_dead_after_tokens).nonzero().squeeze(1)
         loss = result.loss + add_auxiliary(
-            weights, centred, pre, result.residual, dead, self.train.aux_coefficient, result.gradients
+            weights, centred, pre, result.residual, dead, self.aux_coefficient, result.gradients
         )
         if not bool(torch.isfinite(loss)):
             raise InsightError(f"train: the loss is not finite at step {step}; lower lr (now {self.train.lr})")

@@ -165,7 +165,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit_with_the_same_settings_only(gene
     with pytest.raises(KeyboardInterrupt):
         train(Interrupting(x, at=11), CONFIG, run, tmp_path / "parts", progress=False)
     assert len(log_of(tmp_path / "parts")) == 12
-    with pytest.raises(InsightError, match=r"checkpoint\.json: started with train\.lr = 0\.001, now 0\.5 is asked for"):
+    with pytest.raises(InsightError, match=r"checkpoint\.json: started with train\.lr = 0\.002, now 0\.5 is asked for"):
         train(TensorSource(x), CONFIG, TrainConfig(30, 100, lr=0.5, dead_after_tokens=500), tmp_path / "parts")
     with (tmp_path / "parts" / "training.jsonl").open("a") as log:
         log.write('{"step": 12, "lo')  # as a kill in the middle of a line would leave it
@@ -288,3 +288,16 @@ def test_sources_are_read_from_the_step_where_a_run_goes_on(generator, tmp_path)
     train(Watched(x, at=-1), CONFIG, TrainConfig(9, 100), tmp_path, progress=False)
     assert started == [0, 7]
     assert len(log_of(tmp_path)) == 9
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_training_on_a_gpu_is_training(generator, tmp_path):
+    x, run = sparse_features(generator), TrainConfig(100, 512, dead_after_tokens=5120)
+    fvu = {}
+    for device in ("cpu", "cuda"):
+        sae = train(TensorSource(x), CONFIG, run, tmp_path / device, progress=False, device=device)
+        assert sae.encoder.device.type == "cpu"
+        fvu[device] = evaluate(sae, [x])["fvu"]
+        assert evaluate(sae.to(device), [x])["fvu"] == pytest.approx(fvu[device], rel=1e-3)
+    assert fvu["cuda"] == pytest.approx(fvu["cpu"], rel=0.01)
