@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--cache", type=Path, help="an Insight feature cache")
     parser.add_argument("--name", help="what photos the cache is of, for the record")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a small dictionary and few steps, for a smoke test")
