@@ -9,6 +9,7 @@ bfloat16). Compare runs and resume runs under one setting.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from itertools import chain
@@ -112,11 +113,14 @@ class _Run:
         self.progress.selection_cut, self.progress.log_bytes = self.select.cut, log_bytes
         self.checkpoint.save(self.progress, {**self.optimiser.tensors(), "silent_tokens": self.silent_tokens})
 
-    def to_the_end(self, log_path: Path, progress: bool) -> None:
+    def to_the_end(self, log_path: Path, show_progress: bool) -> None:
         """Run the remaining steps, logging, and saving by the clock and when interrupted."""
         steps, batch_size = self.train.steps, self.train.batch_size
         log_every, saved_at = max(1, steps // _LOGGED_STEPS), time.monotonic()
         log_path.touch()
+        if (length := log_path.stat().st_size) < self.progress.log_bytes:
+            expected = f"at least {self.progress.log_bytes} bytes, found {length}"
+            raise InsightError(f"{log_path}: expected {expected}; remove {self.checkpoint.folder} to start anew")
         with (
             log_path.open("rb+") as log,
             Interruption() as interruption,
@@ -126,7 +130,7 @@ class _Run:
                 desc="training",
                 unit="tok",
                 unit_scale=True,
-                disable=not progress,
+                disable=not show_progress,
             ) as bar,
         ):
             log.truncate(self.progress.log_bytes)
@@ -140,6 +144,7 @@ class _Run:
                 overdue = time.monotonic() - saved_at >= self.train.checkpoint_seconds
                 if interruption.requested or (overdue and self.progress.step < steps):
                     log.flush()
+                    os.fsync(log.fileno())
                     self._save(log.tell())
                     saved_at = time.monotonic()
                 if interruption.requested:

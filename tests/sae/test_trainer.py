@@ -222,6 +222,15 @@ def test_checkpoints_of_another_version_or_damaged_are_refused(generator, tmp_pa
         train(TensorSource(x), CONFIG, run, tmp_path, progress=False)
 
 
+def test_a_log_that_lost_lines_is_not_padded(generator, tmp_path):
+    x, run = sparse_features(generator), TrainConfig(30, 100)
+    with pytest.raises(KeyboardInterrupt):
+        train(Interrupting(x, at=3), CONFIG, run, tmp_path, progress=False)
+    (tmp_path / "training.jsonl").write_text("")
+    with pytest.raises(InsightError, match=r"training\.jsonl: expected at least [0-9]+ bytes, found 0"):
+        train(TensorSource(x), CONFIG, run, tmp_path, progress=False)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_features_that_are_no_numbers_end_training_in_one_line(generator, tmp_path, bad):
     x = sparse_features(generator)
