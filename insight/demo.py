@@ -11,7 +11,6 @@ from .pipeline import build_model, describe_model
 from .render.cards import concept_cards
 from .render.page import write_page
 
-CONCEPTS = 2048
 HELD_OUT = ("s0268", "s0893", "s0481", "s0652", "s0178", "s0928")
 """Photos kept out of training and explained: a mallard, penguins, a parrot among leaves, a hen, houses, an egret."""
 
@@ -21,7 +20,7 @@ def run_demo(out: Path, *, device: str) -> None:
     start = time.monotonic()
     photos, held_out, credits = fetch_photos(out, HELD_OUT)
     model_folder = out / "model"
-    build_model(photos, model_folder, out / "cache", concepts=CONCEPTS, device=device)
+    build_model(photos, model_folder, out / "cache", device=device)
 
     model = ConceptModel.from_pretrained(model_folder, device=device)
     explanations = [model.explain(held_out / f"{stem}.jpg") for stem in HELD_OUT]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from naming import ConceptGraph, Cooccurrence, Exemplars, Vocabulary, build_graph, concept_embeddings, load_phrases
 from naming import name_concepts as nearest_phrases
 from naming.names import Mode
+from naming.vocabulary import TEMPLATES
 from sae import Evaluation, SaeConfig, SparseAutoencoder, SparseCodes, TrainConfig, evaluate, train
 from sae.errors import InsightError
 from sae.files import read_json, write_json
@@ -21,31 +23,44 @@ from .backbones import load as load_backbone
 from .backbones.weights import cache_root
 from .cache import FeatureCache, write_cache
 from .concept import Concept, load_concepts, save_concepts, unnamed
-from .examples import Example, save_examples
+from .examples import Example, save_examples, strongest_of_image
 from .model import check_fingerprint
 
+PATCHES_PER_CONCEPT = 400
+"""A dictionary larger than its data can fill learns single photos by heart instead of what they share."""
+K = 8
+"""Concepts on a patch, by default. The published dictionary, on 10 million photos, has 12."""
 PASSES = 3
 """Passes over the cache by default, as published (three epochs of CC12M) …"""
-FEWEST_STEPS = 1500
+FEWEST_STEPS = 1000
 """… but a small cache is passed over more often, until the dictionary has had this many steps."""
+LR = 2e-3
 SHARE_OF_DECAY = 0.2
 """Last part of training in which the step size falls to 0: short runs end on a settled dictionary."""
+
+
+def fitting_size(n_tokens: int) -> int:
+    """Concepts for a cache of that many patches: the power of two nearest below one in 400, from 256 to 8,192."""
+    return 2 ** min(13, max(8, int(math.log2(max(n_tokens // PATCHES_PER_CONCEPT, 1)))))
 
 
 def train_dictionary(
     cache: FeatureCache,
     out: Path,
     *,
-    concepts: int,
-    k: int,
-    steps: int | None,
-    batch_size: int,
-    lr: float,
-    seed: int,
-    device: str,
+    concepts: int | None = None,
+    k: int = K,
+    steps: int | None = None,
+    batch_size: int = 4096,
+    lr: float = LR,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> SparseAutoencoder:
-    """Train a Matryoshka BatchTopK autoencoder on a cache; `out` becomes a model without relations and names."""
-    config = SaeConfig(dim=cache.dim, n_concepts=concepts, k=k)
+    """Train a Matryoshka BatchTopK autoencoder on a cache; `out` becomes a model without relations and names.
+
+    `concepts` defaults to `fitting_size`, `steps` to three passes over the cache, at least 1,000 steps.
+    """
+    config = SaeConfig(dim=cache.dim, n_concepts=concepts or fitting_size(cache.n_tokens), k=k)
     steps = steps or max(FEWEST_STEPS, -(-PASSES * cache.n_tokens // batch_size))
     settings = TrainConfig(
         steps=steps, batch_size=batch_size, lr=lr, seed=seed, decay_steps=int(SHARE_OF_DECAY * steps)
@@ -72,13 +87,15 @@ def relate_concepts(
     config = _config(folder)
     cache.require(config["backbone"]["fingerprint"])
     cooccurrence = Cooccurrence(sae.config.n_concepts)
-    exemplars = Exemplars(sae.config.n_concepts)
+    exemplars = Exemplars(sae.config.n_concepts)  # the strongest patches, for naming as published …
+    examples = Exemplars(sae.config.n_concepts)  # … and the strongest patch of each image, to be looked at
     with tqdm(total=cache.n_tokens, desc="relating", unit="tok", unit_scale=True) as bar:
 
         def encode_and_count(features: Tensor) -> SparseCodes:
             codes = sae.encode(features)
             on_cpu = codes.to("cpu")
             exemplars.update(on_cpu, cooccurrence.tokens)
+            examples.update(strongest_of_image(on_cpu, cache.tokens_per_image), cooccurrence.tokens)
             cooccurrence.update(on_cpu)
             bar.update(codes.n)
             return codes
@@ -86,7 +103,7 @@ def relate_concepts(
         quality = evaluate(sae, (features for _, features in cache.scan()), encode_and_count)
     graph = build_graph(cooccurrence, exemplars, threshold=threshold, min_support=min_support, min_lift=min_lift)
     graph.save(folder / "relations.npz")
-    save_examples(folder / "examples.parquet", _examples(exemplars, cache))
+    save_examples(folder / "examples.parquet", _located(examples, cache))
     levels = [int(sae.level_of(concept)) for concept in range(sae.config.n_concepts)]
     save_concepts(folder / "concepts.parquet", unnamed(levels, graph.frequency.tolist(), float(sae.threshold)))
     config["quality"] = _without_nan(quality)
@@ -101,7 +118,7 @@ def name_concepts(
     *,
     vocabulary: Path | None = None,
     mode: Mode = "parents",
-    templates: tuple[str, ...] = ("a photo of a {}",),
+    templates: tuple[str, ...] = TEMPLATES,
     device: str = "cpu",
 ) -> int:
     """Name the concepts of a related model; returns how many have a name: those that fire.
@@ -144,10 +161,10 @@ def build_model(
     cache_folder: Path,
     *,
     backbone: str = "small",
-    concepts: int = 2048,
-    k: int = 16,
+    concepts: int | None = None,
+    k: int = K,
     steps: int | None = None,
-    lr: float = 1e-3,
+    lr: float = LR,
     seed: int = 0,
     vocabulary: Path | None = None,
     device: str = "cpu",
@@ -161,10 +178,8 @@ def build_model(
             f"backbone {backbone} has no text space to name concepts in; use `insight cache`, `train` and `relate`"
         )
     cache = write_cache(photos, encoder, cache_folder)
-    print(f"2/4 a dictionary of {concepts} concepts from {cache.n_tokens:,} patches", flush=True)
-    train_dictionary(
-        cache, out, concepts=concepts, k=k, steps=steps, batch_size=4096, lr=lr, seed=seed, device=device
-    )
+    print(f"2/4 a dictionary of concepts from {cache.n_tokens:,} patches", flush=True)
+    train_dictionary(cache, out, concepts=concepts, k=k, steps=steps, lr=lr, seed=seed, device=device)
     print("3/4 which concept belongs to which", flush=True)
     relate_concepts(out, cache, device=device)
     print("4/4 what the concepts are called", flush=True)
@@ -200,7 +215,7 @@ def _config(folder: Path) -> dict[str, Any]:
     return dict(config)
 
 
-def _examples(exemplars: Exemplars, cache: FeatureCache) -> dict[int, list[Example]]:
+def _located(exemplars: Exemplars, cache: FeatureCache) -> dict[int, list[Example]]:
     """Tokens → image id and place on the grid."""
     offsets, tokens, activations = (part.tolist() for part in exemplars.table())
     ids = cache.index["id"].to_pylist()

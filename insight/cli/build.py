@@ -11,10 +11,10 @@ def build(
     out: Path,
     cache: Path | None = None,
     backbone: str = "small",
-    concepts: int = 2048,
-    k: int = 16,
+    concepts: int | None = None,
+    k: int = 8,
     steps: int | None = None,
-    lr: float = 1e-3,
+    lr: float = 2e-3,
     seed: int = 0,
     vocabulary: Path | None = None,
     device: Device = None,
@@ -28,9 +28,9 @@ def build(
         out: Folder to write the model to.
         cache: Folder of the feature cache (default: beside the model, OUT-cache).
         backbone: Encoder: `small` or `openclip:MODEL/PRETRAINED`.
-        concepts: Size of the dictionary.
+        concepts: Size of the dictionary (default: by the size of the data, one concept for about 400 patches).
         k: Concepts active on a patch, on average.
-        steps: Training steps (default: three passes over the cache, at least 1,500 steps).
+        steps: Training steps (default: three passes over the cache, at least 1,000 steps).
         lr: Learning rate of Adam.
         seed: Seed of everything random.
         vocabulary: Text file with a word or phrase a line (default: the shipped list of over 20,000).

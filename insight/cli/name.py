@@ -11,7 +11,7 @@ def name(
     /,
     vocabulary: Path | None = None,
     mode: Literal["parents", "bias", "vanilla"] = "parents",
-    templates: tuple[str, ...] = ("a photo of a {}",),
+    templates: tuple[str, ...] = ("a photo of {}",),
     device: Device = None,
 ) -> None:
     """Name every concept by the nearest words of a vocabulary and write them to MODEL/concepts.parquet.

@@ -9,11 +9,11 @@ def train(
     cache: Cache,
     /,
     out: Path,
-    concepts: int = 2048,
-    k: int = 16,
+    concepts: int | None = None,
+    k: int = 8,
     steps: int | None = None,
     batch_size: int = 4096,
-    lr: float = 1e-3,
+    lr: float = 2e-3,
     seed: int = 0,
     device: Device = None,
 ) -> None:
@@ -24,9 +24,9 @@ def train(
 
     Args:
         out: Folder to write the model to.
-        concepts: Size of the dictionary.
+        concepts: Size of the dictionary (default: by the size of the data, one concept for about 400 patches).
         k: Concepts active on a patch, on average.
-        steps: Training steps (default: three passes over the cache, at least 1,500 steps).
+        steps: Training steps (default: three passes over the cache, at least 1,000 steps).
         batch_size: Patches a step.
         lr: Learning rate of Adam.
         seed: Seed of the initial weights and of the order of patches.

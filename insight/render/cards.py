@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from ..data import decode
-from ..examples import Example, crop, load_examples
+from ..examples import crop, load_examples
 from .page import ConceptCard
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ def concept_cards(
 ) -> list[ConceptCard]:
     """Cards of some concepts of the model in `folder`, in the order given.
 
-    `photos` is the folder the cache was made from; a photo that is no longer there leaves a gap. Of one photo at most
-    two places are shown, so that a card says more than one picture does.
+    `photos` is the folder the cache was made from; a photo that is no longer there leaves a gap.
     """
     wanted = list(concepts)
     examples = load_examples(folder / "examples.parquet", wanted)
@@ -33,11 +32,12 @@ def concept_cards(
     opened: dict[str, Image.Image] = {}
     cards = []
     for concept in wanted:
-        shown = _varied(examples[concept], most)
+        shown = examples[concept][:most]
         for example in shown:
             if example.image not in opened and (photos / example.image).exists():
                 opened[example.image] = decode(photos / example.image)
         entry = model.concepts[concept]
+        parents, children = model.graph.parents(concept).tolist(), model.graph.children(concept).tolist()
         cards.append(
             ConceptCard(
                 id=concept,
@@ -45,8 +45,9 @@ def concept_cards(
                 alternatives=entry.alternatives,
                 level=entry.level,
                 share=entry.frequency / max(model.graph.tokens, 1),
-                parents=[int(i) for i in model.graph.parents(concept)],
-                children=[int(i) for i in model.graph.children(concept)],
+                parents=parents,
+                children=children,
+                names={i: model.concepts[i].title for i in (concept, *parents, *children)},
                 examples=[
                     crop(opened[example.image], view, (grid[0], grid[1]), example, CROP_PIXELS)
                     for example in shown
@@ -56,13 +57,3 @@ def concept_cards(
         )
     return cards
 
-
-def _varied(examples: Sequence[Example], most: int) -> list[Example]:
-    """The strongest examples, at most two of one image, and those on different places."""
-    shown: list[Example] = []
-    for example in examples:
-        if len(shown) == most:
-            break
-        if sum(other.image == example.image for other in shown) < 2:
-            shown.append(example)
-    return shown

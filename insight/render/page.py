@@ -27,7 +27,11 @@ PHOTO_PIXELS = 640
 
 @dataclass(frozen=True)
 class ConceptCard:
-    """One concept of the dictionary as the page shows it; `examples` are crops around its strongest patches."""
+    """One concept of the dictionary as the page shows it.
+
+    `share`: of the patches it is active on; `names`: of itself, its parents and children; `examples`: crops around its
+    strongest patches.
+    """
 
     id: int
     name: str
@@ -36,6 +40,7 @@ class ConceptCard:
     share: float
     parents: Sequence[int]
     children: Sequence[int]
+    names: Mapping[int, str]
     examples: Sequence[Image.Image]
 
 
@@ -56,7 +61,8 @@ def write_page(
     names: dict[int, str] = {}
     for explanation in explanations:
         names.update(explanation.names)
-    names.update({card.id: card.name for card in cards})
+    for card in cards:
+        names.update(card.names)
     data = {
         "title": title,
         "names": names,
