@@ -35,6 +35,9 @@ PASSES = 3
 FEWEST_STEPS = 1000
 """… but a small cache is passed over more often, until the dictionary has had this many steps."""
 LR = 2e-3
+PRIOR = 0.02
+"""Of two words that fit a concept alike, the common one is nearly always meant. Chosen on the photos of imagenet-200x5
+(share of one-class concepts named by their class: 22 % without, 24 % with it); the published rule has none."""
 SHARE_OF_DECAY = 0.2
 """Last part of training in which the step size falls to 0: short runs end on a settled dictionary."""
 
@@ -119,9 +122,12 @@ def name_concepts(
     vocabulary: Path | None = None,
     mode: Mode = "parents",
     templates: tuple[str, ...] = TEMPLATES,
+    prior: float = PRIOR,
     device: str = "cpu",
 ) -> int:
     """Name the concepts of a related model; returns how many have a name: those that fire.
+
+    `mode` and `templates` as published; `prior` is added to a word's cosine for each unit of its Zipf frequency.
 
     Writes `concepts.parquet` and the "names" of `config.json`. Text vectors of a vocabulary are kept in the local
     cache, so that naming again is quick.
@@ -143,14 +149,14 @@ def name_concepts(
         fingerprint=backbone.fingerprint,
     )
     embeddings = concept_embeddings(sae.decoder, sae.decoder_bias, graph, mode)
-    names = nearest_phrases(embeddings, embedded)
+    names = nearest_phrases(embeddings, embedded, prior=prior)
     named = [
         Concept(c.id, c.level, found[0] if found else None, found[1:], scores, c.frequency, c.threshold)
         for c, found, scores in zip(concepts, names.phrases, names.scores, strict=True)
     ]
     save_concepts(folder / "concepts.parquet", named)
     config["names"] = {"vocabulary": vocabulary.name if vocabulary else "english", "phrases": len(words)}
-    config["names"] |= {"mode": mode, "templates": list(templates)}
+    config["names"] |= {"mode": mode, "templates": list(templates), "prior": prior}
     write_json(folder / "config.json", config)
     return sum(concept.name is not None for concept in named)
 

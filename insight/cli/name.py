@@ -12,6 +12,7 @@ def name(
     vocabulary: Path | None = None,
     mode: Literal["parents", "bias", "vanilla"] = "parents",
     templates: tuple[str, ...] = ("a photo of {}",),
+    prior: float = 0.02,
     device: Device = None,
 ) -> None:
     """Name every concept by the nearest words of a vocabulary and write them to MODEL/concepts.parquet.
@@ -21,8 +22,11 @@ def name(
         mode: What of a concept is compared with words: it and its parents as they fire together, its direction and
             the dictionary's bias, or its direction alone.
         templates: Sentences around each word; their text vectors are averaged.
+        prior: What a word gains in cosine for each tenfold of its frequency in English; 0 is the published rule.
     """
     from ..pipeline import name_concepts
 
-    names = name_concepts(model, vocabulary=vocabulary, mode=mode, templates=templates, device=pick_device(device))
+    names = name_concepts(
+        model, vocabulary=vocabulary, mode=mode, templates=templates, prior=prior, device=pick_device(device)
+    )
     print(f"{model}: named {names} concepts; next: insight explain {model} PHOTO --html explanation.html")
