@@ -11,7 +11,7 @@ from .pipeline import build_model, describe_model
 from .render.cards import concept_cards
 from .render.page import write_page
 
-HELD_OUT = ("s0268", "s0893", "s0481", "s0652", "s0178", "s0928")
+HELD_OUT = ("s0268", "s0892", "s0481", "s0652", "s0178", "s0928")
 """Photos kept out of training and explained: a mallard, penguins, a parrot among leaves, a hen, houses, an egret."""
 
 

@@ -7,7 +7,14 @@ from .options import Device, Model, pick_device
 
 
 def concepts(
-    model: Model, /, query: str | None = None, top: int = 20, json: Path | None = None, device: Device = None
+    model: Model,
+    /,
+    query: str | None = None,
+    top: int = 20,
+    json: Path | None = None,
+    html: Path | None = None,
+    photos: Path | None = None,
+    device: Device = None,
 ) -> None:
     """List the concepts of a model, most frequent first; with a query, those nearest to the text.
 
@@ -15,10 +22,19 @@ def concepts(
         query: A word or sentence to look for.
         top: How many to list (0: all).
         json: File to write the list to.
+        html: File to write a page to that shows each concept where it is strongest; needs `--photos`.
+        photos: Folder of the photographs that the model was built from.
     """
+    from sae.errors import InsightError
     from sae.files import write_json
 
     from ..model import ConceptModel
+    from ..pipeline import describe_model
+    from ..render.cards import concept_cards
+    from ..render.page import write_page
+
+    if html and not photos:
+        raise InsightError(f"{html}: expected --photos FOLDER with the photographs to cut examples from, found none")
 
     loaded = ConceptModel.from_pretrained(model, device=pick_device(device))
     count = top or len(loaded.concepts)
@@ -42,6 +58,11 @@ def concepts(
     ]
     if json:
         write_json(json, rows)
+    if html and photos:
+        title = f"{len(rows)} concepts of {model.name}" + (f" near “{query}”" if query else "")
+        cards = concept_cards(loaded, model, photos, [row["id"] for row in rows])
+        write_page(html, title=title, explanations=[], cards=cards, facts=describe_model(loaded.config))
+    if json or html:
         return
     for row in rows:
         also = ", ".join(text for text, _ in row["alternatives"][:3])

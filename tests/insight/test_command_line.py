@@ -113,6 +113,16 @@ def test_concepts_lists_the_dictionary_and_finds_by_text(built: Path, tmp_path: 
     assert similarities == sorted(similarities, reverse=True)
 
 
+def test_concepts_shows_where_each_is_strongest(built: Path, photos: Path, tmp_path: Path) -> None:
+    page = tmp_path / "concepts.html"
+    main(["concepts", str(built), "--top", "5", "--html", str(page), "--photos", str(photos), "--device", "cpu"])
+    data = json.loads(page.read_text().split('id="data">')[1].split("</script>")[0])
+    assert len(data["cards"]) == 5
+    for card in data["cards"]:
+        assert 1 <= len(card["examples"]) <= 6
+        assert all(str(relative) in data["names"] for relative in (card["id"], *card["parents"], *card["children"]))
+
+
 def test_parents_and_children_mirror_each_other(built: Path) -> None:
     graph = ConceptModel.from_pretrained(built).graph
     for concept in range(graph.n_concepts):
@@ -167,6 +177,7 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(
     assert "no model" in fails(["explain", str(tmp_path / "absent"), photo], capsys)
     assert "absent.jpg" in fails(["explain", str(built), str(tmp_path / "absent.jpg")], capsys)
     assert "expected a cache" in fails(["info", str(tmp_path / "nothing")], capsys)
+    assert "--photos" in fails(["concepts", str(built), "--html", str(tmp_path / "page.html")], capsys)
     assert "at least one photo" in fails(["explain", str(built)], capsys)
     (tmp_path / "words.txt").write_text("\n\n")
     assert "words.txt" in fails(["name", str(built), "--vocabulary", str(tmp_path / "words.txt")], capsys)
