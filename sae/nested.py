@@ -28,16 +28,6 @@ class LevelPairs:
     activations: Tensor
     """[nnz of the level], in the order of `by_token`."""
 
-    def by_concept(self) -> tuple[Pattern, Tensor]:
-        """The transposed pattern [last - first, n], and where each of its entries stands in `by_token`."""
-        counts = self.by_token.offsets.diff()
-        every = torch.arange(len(counts), dtype=torch.int32, device=counts.device)
-        tokens = torch.repeat_interleave(every, counts, output_size=len(self.activations))
-        order = torch.argsort(self.by_token.columns, stable=True)
-        per_concept = torch.bincount(self.by_token.columns, minlength=self.last - self.first)
-        offsets = torch.nn.functional.pad(per_concept.cumsum(0), (1, 0)).to(torch.int32)
-        return Pattern(offsets, tokens.index_select(0, order), len(counts)), order
-
 
 def split_levels(codes: SparseCodes, levels: Sequence[int]) -> list[LevelPairs]:
     """The pairs of codes [n, m] apart by level; `levels` are rising prefix sizes, the last m."""
@@ -52,6 +42,24 @@ def split_levels(codes: SparseCodes, levels: Sequence[int]) -> list[LevelPairs]:
         LevelPairs(first, last, Pattern(own, concepts[begin:end] - first, last - first), activations[begin:end])
         for own, ((first, last), (begin, end)) in zip(offsets, bounds)
     ]
+
+
+def by_concept(pairs: Sequence[LevelPairs]) -> list[tuple[Pattern, Tensor]]:
+    """For each level the transposed pattern [last - first, n], and where each of its entries stands in `by_token`."""
+    counts = torch.stack([level.by_token.offsets.diff() for level in pairs])
+    n, sizes = counts.shape[1], [len(level.activations) for level in pairs]
+    token = torch.arange(n, dtype=torch.int32, device=counts.device).repeat(len(pairs))
+    tokens = torch.repeat_interleave(token, counts.view(-1), output_size=sum(sizes))
+    concepts = torch.cat([level.by_token.columns + level.first for level in pairs])
+    order = torch.argsort(concepts, stable=True)  # keeps levels apart: their concepts are ranges that follow each other
+    per_concept = torch.bincount(concepts, minlength=pairs[-1].last).to(torch.int32)
+    transposed, begin = [], 0
+    for level, own in zip(pairs, order.split(sizes)):
+        ends = per_concept[level.first : level.last].cumsum(0, dtype=torch.int32)
+        pattern = Pattern(torch.nn.functional.pad(ends, (1, 0)), tokens.index_select(0, own), n)
+        transposed.append((pattern, own - begin))
+        begin += len(own)
+    return transposed
 
 
 def add_reconstructions(pairs: Sequence[LevelPairs], decoder: Tensor, out: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .codes import SparseCodes
 from .kernels import add_product, sampled
-from .nested import LevelPairs, add_reconstructions, split_levels
+from .nested import LevelPairs, add_reconstructions, by_concept, split_levels
 
 
 class Weights(NamedTuple):
@@ -100,13 +100,13 @@ def _sparse_gradients(
     """Gradients of encoder, decoder and encoder bias; upstream [G, n, d] times `scale` is that of each level's part."""
     gradients = Weights(*(torch.zeros_like(weight) for weight in weights))
     ones = centred.new_ones(len(centred), 1)
-    for level, error in zip(pairs, upstream):
+    for level, error, (transposed, order) in zip(pairs, upstream, by_concept(pairs)):
         own = slice(level.first, level.last)
-        of_activations = scale * sampled(level.by_token, error, weights.decoder[own])
-        by_concept, order = level.by_concept()
-        add_product(by_concept, (scale * level.activations)[order], error, gradients.decoder[own])
-        add_product(by_concept, of_activations[order], centred, gradients.encoder[own])
-        add_product(by_concept, of_activations[order], ones, gradients.encoder_bias[own].unsqueeze(1))
+        activations = scale * level.activations.index_select(0, order)
+        slopes = scale * sampled(level.by_token, error, weights.decoder[own]).index_select(0, order)
+        add_product(transposed, activations, error, gradients.decoder[own])
+        add_product(transposed, slopes, centred, gradients.encoder[own])
+        add_product(transposed, slopes, ones, gradients.encoder_bias[own].unsqueeze(1))
     return gradients
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sae.codes import SparseCodes
-from sae.nested import add_reconstructions, split_levels
+from sae.nested import add_reconstructions, by_concept, split_levels
 
 
 @pytest.mark.parametrize("levels", [[20], [3, 20], [1, 2, 9, 19, 20]])
@@ -20,7 +20,7 @@ def test_each_level_reconstructs_with_its_prefix(generator, levels):
 
 def test_pairs_by_concept_are_the_transpose(generator):
     dense = torch.rand(15, 20, generator=generator) * (torch.rand(15, 20, generator=generator) < 0.3)
-    for level in split_levels(SparseCodes.from_dense(dense), [4, 11, 20]):
-        pattern, order = level.by_concept()
+    pairs = split_levels(SparseCodes.from_dense(dense), [4, 11, 20])
+    for level, (pattern, order) in zip(pairs, by_concept(pairs)):
         transposed = SparseCodes(pattern.offsets.long(), pattern.columns, level.activations[order], pattern.n_columns)
         assert torch.equal(transposed.dense().T, dense[:, level.first : level.last])
