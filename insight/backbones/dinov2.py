@@ -87,6 +87,8 @@ class DinoV2(VisionTransformer):
 
     def _pos_embed(self, x: Tensor) -> Tensor:
         """Class token and patches [B, h, w, 384] as one sequence [B, 1 + h*w, 384], with their positions added."""
+        assert self.pos_embed is not None  # timm has models without either
+        assert self.cls_token is not None
         batch, height, width, dim = x.shape
         trained = self.pos_embed[:, 1:].reshape(1, 37, 37, dim).permute(0, 3, 1, 2)
         factors = ((height + 0.1) / 37, (width + 0.1) / 37)
