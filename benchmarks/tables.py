@@ -26,7 +26,7 @@ def table(record: dict[str, Any]) -> str:
     ]
     for claim in record["claims"]:
         holds = {True: "yes", False: "**no**", None: ""}[claim["holds"]]
-        interval = "–".join(_number(bound) for bound in claim["interval"]) if claim["interval"] else ""
+        interval = f"[{', '.join(map(_number, claim['interval']))}]" if claim["interval"] else ""
         target = "" if claim["target"] is None else _number(claim["target"])
         lines.append(
             f"| {claim['claim']} | {_number(claim['value'])} {claim['unit'] or ''} | {interval} | {target} | {holds} |"
@@ -44,7 +44,7 @@ def readme_with_tables(text: str, records: list[dict[str, Any]]) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:

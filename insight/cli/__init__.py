@@ -1,9 +1,14 @@
 """The command line: `insight COMMAND --help` teaches each. One file a command; heavy imports wait until it runs."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
+
+# Threads that wait asleep: on a machine shared with other work, threads that wait busily make a training step ten times
+# slower. The OpenMP library reads this once, when torch loads it, so it stands before every import that may do so.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import tyro
 

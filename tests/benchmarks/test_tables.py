@@ -21,4 +21,4 @@ def test_a_claim_that_misses_its_target_is_said_so() -> None:
     }
     text = table(record)
     assert "1,234 images" in text
-    assert "| as good as | 0.1235 % | 0.1–0.2 | 0.5 | **no** |" in text
+    assert "| as good as | 0.123 % | [0.1, 0.2] | 0.5 | **no** |" in text
