@@ -49,15 +49,15 @@ class Recipe:
 
     seed: int = 0
     ridge: float = 3000.0
-    steps: int = 300
+    steps: int = 600
     captioned_per_batch: int = 64
     named_per_batch: int = 48
     words_per_batch: int = 128
     patches_per_photo: int = 64
     patch_temperature: float = 0.1
-    text_temperature: float = 0.05
-    word_weight: float = 1.0
-    learning_rate: float = 1e-3
+    text_temperature: float = 0.2
+    word_weight: float = 3.0
+    learning_rate: float = 3e-3
     min_photos_per_word: int = 5
 
 
