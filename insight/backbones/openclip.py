@@ -9,6 +9,7 @@ final norm and the projection. `pooled` is the model's own image vector, project
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +21,7 @@ from sae.errors import InsightError
 
 from .base import Backbone, DenseFeatures, fingerprint_of, hash_tensors, short
 from .vit_blocks import grid_of
+from .weight_sources import impatient_hub
 
 CODE_VERSION = "openclip 1"  # change it when the same weights begin to give other vectors
 TEXT_BATCH = 256
@@ -134,7 +136,7 @@ def load_openclip(name: str) -> OpenClip:
     # Some weights were trained with the quick form of GELU, which the architecture's name need not say.
     quick = bool((open_clip.get_pretrained_cfg(architecture, pretrained) or {}).get("quick_gelu"))
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), impatient_hub() if pretrained else nullcontext():
             torch.manual_seed(0)
             model = open_clip.create_model(architecture, pretrained=pretrained or None, force_quick_gelu=quick)
             tokenizer = open_clip.get_tokenizer(architecture)

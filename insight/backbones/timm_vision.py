@@ -7,6 +7,7 @@ weights: for tests, never for results.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,7 @@ from sae.errors import InsightError
 
 from .base import Backbone, DenseFeatures, fingerprint_of, hash_tensors, short
 from .vit_blocks import grid_of, tokens_before, tokens_from
+from .weight_sources import impatient_hub
 
 CODE_VERSION = "timm 1"  # change it when the same weights begin to give other vectors
 
@@ -112,7 +114,7 @@ def load_timm(name: str) -> TimmVision:
     is_vit = timm.model_entrypoint(known).__module__ == VisionTransformer.__module__
     extra: dict[str, Any] = {"dynamic_img_size": True} if is_vit else {}  # photos of other sizes, where the model can
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), nullcontext() if untrained else impatient_hub():
             torch.manual_seed(0)
             model = timm.create_model(known, pretrained=not untrained, num_classes=0, **extra).eval()
     except Exception as error:  # timm's loader raises the hub client's, the HTTP library's and its own errors

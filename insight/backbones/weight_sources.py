@@ -14,7 +14,8 @@ import threading
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -55,6 +56,22 @@ def from_hub(weights: WeightSet, scratch: Path, say: Say) -> dict[str, Path]:
         return {file.name: Path(hf_hub_download(weights.hub, file.in_hub, local_dir=scratch)) for file in weights.files}
     except Exception as error:  # the hub's client raises its own, its HTTP library's and the system's errors
         raise SourceFailed(short(error)) from None
+
+
+@contextmanager
+def impatient_hub() -> Iterator[None]:
+    """While the hub does not answer, its client uses what it has on this machine, instead of trying for a minute.
+
+    For open_clip and timm, which call that client themselves.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _answers(constants.ENDPOINT, HUB_SECONDS)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def from_registry(weights: WeightSet, scratch: Path, say: Say) -> dict[str, Path]:

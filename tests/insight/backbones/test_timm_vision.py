@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from insight.backbones import Backbone, load
+from insight.backbones import Backbone, load, weight_sources
 from sae.errors import InsightError
 
 
@@ -86,6 +86,7 @@ def test_weights_that_cannot_be_had_end_in_one_line(monkeypatch: pytest.MonkeyPa
         raise ConnectionError("no route\nto host")
 
     monkeypatch.setattr(timm, "create_model", offline)
+    monkeypatch.setattr(weight_sources, "_answers", lambda endpoint, seconds: False)
     with pytest.raises(InsightError, match="go online once") as caught:
         load("timm:vit_tiny_patch16_224")
     assert "\n" not in str(caught.value)

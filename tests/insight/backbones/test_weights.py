@@ -156,6 +156,17 @@ def test_a_hub_that_does_not_answer_is_given_up_quickly() -> None:
         server.shutdown()
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_silent_hub_is_not_asked_again_and_again(answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(weight_sources, "_answers", lambda endpoint, seconds: answers)
+    with weight_sources.impatient_hub():
+        assert constants.HF_HUB_OFFLINE is not answers
+    assert constants.HF_HUB_OFFLINE is False
+
+
 def test_a_cache_that_cannot_be_written_is_named(no_network: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(InsightError, match="INSIGHT_CACHE"):
