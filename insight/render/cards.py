@@ -42,6 +42,7 @@ def concept_cards(
             ConceptCard(
                 id=concept,
                 name=entry.title,
+                score=round(entry.scores[0], 3) if entry.scores else None,
                 alternatives=entry.alternatives,
                 level=entry.level,
                 share=entry.frequency / max(model.graph.tokens, 1),

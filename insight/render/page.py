@@ -29,12 +29,13 @@ PHOTO_PIXELS = 640
 class ConceptCard:
     """One concept of the dictionary as the page shows it.
 
-    `share`: of the patches it is active on; `names`: of itself, its parents and children; `examples`: crops around its
+    `score`: the name's cosine, None without a name; `share`: of the patches it is active on; `names`: of itself, its parents and children; `examples`: crops around its
     strongest patches.
     """
 
     id: int
     name: str
+    score: float | None
     alternatives: Sequence[str]
     level: int
     share: float
@@ -101,6 +102,7 @@ def _card_data(card: ConceptCard) -> dict[str, Any]:
     return {
         "id": card.id,
         "name": card.name,
+        "score": card.score,
         "alternatives": list(card.alternatives),
         "level": card.level,
         "share": card.share,
