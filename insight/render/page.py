@@ -29,8 +29,8 @@ PHOTO_PIXELS = 640
 class ConceptCard:
     """One concept of the dictionary as the page shows it.
 
-    `score`: the name's cosine, None without a name; `share`: of the patches it is active on; `names`: of itself, its parents and children; `examples`: crops around its
-    strongest patches.
+    `score`: the name's cosine, None without a name; `share`: of the patches it is active on; `names`: of itself, its
+    parents and children; `examples`: crops around its strongest patches.
     """
 
     id: int
