@@ -21,12 +21,14 @@ class ConceptEvidence:
     """One concept as it stands in one picture.
 
     `activation` is the maximum of `map` [h, w], the concept's activation on each patch, in the feature units of the
-    backbone. `alternatives` are further names with their cosine to the concept, best first. `parents` and `children`
-    are concept ids: when the concept fires on a patch, its parents nearly always fire there too.
+    backbone. `score` is the cosine of the name to the concept (None: it has no name yet), `alternatives` are further
+    names with theirs, best first. `parents` and `children` are concept ids: when the concept fires on a patch, its
+    parents nearly always fire there too.
     """
 
     id: int
     name: str
+    score: float | None
     alternatives: tuple[tuple[str, float], ...]
     level: int
     activation: float
@@ -38,6 +40,7 @@ class ConceptEvidence:
         return {
             "id": self.id,
             "name": self.name,
+            "score": None if self.score is None else round(self.score, 4),
             "alternatives": [[text, round(score, 4)] for text, score in self.alternatives],
             "level": self.level,
             "activation": round(self.activation, 5),

@@ -147,6 +147,7 @@ class ConceptModel:
         return ConceptEvidence(
             id=concept,
             name=entry.title,
+            score=entry.scores[0] if entry.scores else None,
             alternatives=tuple(zip(entry.alternatives, entry.scores[1:])),
             level=entry.level,
             activation=float(heat.max()),

@@ -17,6 +17,7 @@ def random_explanation(seed: int, *, concepts: int = 5, name: str = "beak") -> E
             ConceptEvidence(
                 id=i,
                 name=f"{name} {i}",
+                score=0.75,
                 alternatives=(("bill", 0.5), ("nose", 0.25)),
                 level=i % 3,
                 activation=float(heat.max()),
