@@ -81,13 +81,12 @@ def train_ours(source: TensorSource, config: SaeConfig, run: TrainConfig) -> tup
         return sae, time.perf_counter() - begin
 
 
-def train_theirs(source: TensorSource, config: SaeConfig, run: TrainConfig) -> tuple[SparseAutoencoder, float]:
-    """The peer's, in our form, and the seconds its training took, batches included."""
+def peer_trainer(config: SaeConfig, run: TrainConfig, first_batch: Tensor) -> Any:
+    """The peer's trainer with our configuration and our first weights; `InsightError` when it is not installed."""
     try:
         from dictionary_learning.trainers.matryoshka_batch_top_k import MatryoshkaBatchTopKTrainer
     except ImportError:
         raise InsightError(f"{PEER} is not installed; pip install '.[peers]'") from None
-    begin = time.perf_counter()
     trainer = MatryoshkaBatchTopKTrainer(
         steps=run.steps,
         activation_dim=config.dim,
@@ -104,8 +103,15 @@ def train_theirs(source: TensorSource, config: SaeConfig, run: TrainConfig) -> t
         device="cpu",
     )
     trainer.dead_feature_threshold = run.resolved_dead_after_tokens
-    start = initial_weights(config, next(source.batches(run.batch_size, seed=run.seed)), run.seed)
-    trainer.ae.W_dec.data, trainer.ae.W_enc.data = start.decoder, start.encoder.T.contiguous()
+    weights = initial_weights(config, first_batch, run.seed)
+    trainer.ae.W_dec.data, trainer.ae.W_enc.data = weights.decoder.clone(), weights.encoder.T.contiguous()
+    return trainer
+
+
+def train_theirs(source: TensorSource, config: SaeConfig, run: TrainConfig) -> tuple[SparseAutoencoder, float]:
+    """The peer's, in our form, and the seconds its training took, batches included."""
+    begin = time.perf_counter()
+    trainer = peer_trainer(config, run, next(source.batches(run.batch_size, seed=run.seed)))
     for step, batch in enumerate(islice(source.batches(run.batch_size, seed=run.seed), run.steps)):
         trainer.update(step, batch)
     seconds = time.perf_counter() - begin

@@ -23,23 +23,9 @@ from .backbones import load as load_backbone
 from .backbones.weights import cache_root
 from .cache import FeatureCache, write_cache
 from .concept import Concept, load_concepts, save_concepts, unnamed
+from .defaults import FEWEST_STEPS, LR, PASSES, PATCHES_PER_CONCEPT, PRIOR, SHARE_OF_DECAY, K
 from .examples import Example, save_examples, strongest_of_image
 from .model import check_fingerprint
-
-PATCHES_PER_CONCEPT = 400
-"""A dictionary larger than its data can fill learns single photos by heart instead of what they share."""
-K = 8
-"""Concepts on a patch, by default. The published dictionary, on 10 million photos, has 12."""
-PASSES = 3
-"""Passes over the cache by default, as published (three epochs of CC12M) …"""
-FEWEST_STEPS = 1000
-"""… but a small cache is passed over more often, until the dictionary has had this many steps."""
-LR = 2e-3
-PRIOR = 0.02
-"""Of two words that fit a concept alike, the common one is nearly always meant. Chosen on the photos of imagenet-200x5
-(share of one-class concepts named by their class: 22 % without, 24 % with it); the published rule has none."""
-SHARE_OF_DECAY = 0.2
-"""Last part of training in which the step size falls to 0: short runs end on a settled dictionary."""
 
 
 def fitting_size(n_tokens: int) -> int:

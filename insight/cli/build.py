@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..defaults import LR, K
 from .options import Device, Photos, pick_device
 
 
@@ -12,9 +13,9 @@ def build(
     cache: Path | None = None,
     backbone: str = "small",
     concepts: int | None = None,
-    k: int = 8,
+    k: int = K,
     steps: int | None = None,
-    lr: float = 2e-3,
+    lr: float = LR,
     seed: int = 0,
     vocabulary: Path | None = None,
     device: Device = None,

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+from ..defaults import PRIOR
 from .options import Device, Model, pick_device
 
 
@@ -12,7 +13,7 @@ def name(
     vocabulary: Path | None = None,
     mode: Literal["parents", "bias", "vanilla"] = "parents",
     templates: tuple[str, ...] = ("a photo of {}",),
-    prior: float = 0.02,
+    prior: float = PRIOR,
     device: Device = None,
 ) -> None:
     """Name every concept by the nearest words of a vocabulary and write them to MODEL/concepts.parquet.

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..defaults import LR, K
 from .options import Cache, Device, pick_device
 
 
@@ -10,10 +11,10 @@ def train(
     /,
     out: Path,
     concepts: int | None = None,
-    k: int = 8,
+    k: int = K,
     steps: int | None = None,
     batch_size: int = 4096,
-    lr: float = 2e-3,
+    lr: float = LR,
     seed: int = 0,
     device: Device = None,
 ) -> None:

@@ -3,36 +3,13 @@
 import pytest
 import torch
 
+from benchmarks.sae_parity import peer_trainer
 from sae import SaeConfig, SparseAutoencoder, TensorSource, TrainConfig, evaluate, train
 from sae.initial import initial_weights
 
 peer = pytest.mark.peer
 CONFIG = SaeConfig(dim=24, n_concepts=800, k=2)
 STEPS, BATCH = 120, 300
-
-
-def peer_trainer(run: TrainConfig, first_batch):
-    module = pytest.importorskip("dictionary_learning.trainers.matryoshka_batch_top_k")
-    trainer = module.MatryoshkaBatchTopKTrainer(
-        steps=run.steps,
-        activation_dim=CONFIG.dim,
-        dict_size=CONFIG.n_concepts,
-        k=CONFIG.k,
-        layer=0,
-        lm_name="none",
-        group_fractions=list(CONFIG.fractions),
-        lr=run.lr,
-        auxk_alpha=run.aux_coefficient,
-        warmup_steps=0,
-        threshold_beta=run.resolved_threshold_beta,
-        threshold_start_step=run.resolved_threshold_start_step,
-        device="cpu",
-    )
-    trainer.dead_feature_threshold = run.resolved_dead_after_tokens
-    weights = initial_weights(CONFIG, first_batch, run.seed)
-    trainer.ae.W_dec.data = weights.decoder.clone()
-    trainer.ae.W_enc.data = weights.encoder.T.clone()
-    return trainer
 
 
 def as_ours(theirs) -> SparseAutoencoder:
@@ -47,6 +24,7 @@ def as_ours(theirs) -> SparseAutoencoder:
 @peer
 @pytest.mark.parametrize("dead_after", [10**7, 2 * BATCH], ids=["none dead", "many dead"])
 def test_training_follows_the_published_code_step_for_step(generator, tmp_path, dead_after):
+    pytest.importorskip("dictionary_learning", reason="pip install '.[peers]' to run this test")
     atoms = torch.randn(60, CONFIG.dim, generator=generator)
     x = torch.rand(20_000, 60, generator=generator) * (torch.rand(20_000, 60, generator=generator) < 0.05)
     x = x @ atoms + 0.5 * torch.randn(CONFIG.dim, generator=generator)
@@ -54,7 +32,7 @@ def test_training_follows_the_published_code_step_for_step(generator, tmp_path, 
     run = TrainConfig(STEPS, BATCH, rescale=False, dead_after_tokens=dead_after)
     batches = source.batches(BATCH, seed=run.seed)
     first = next(batches)
-    trainer = peer_trainer(run, first)
+    trainer = peer_trainer(CONFIG, run, first)
     assert tuple(trainer.group_sizes) == tuple(torch.tensor([0, *CONFIG.levels]).diff().tolist())
     seen_dead = 0
     for step in range(STEPS):
