@@ -13,7 +13,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interruption:
     """While open, remembers the first of the two signals in `requested`; on leaving, lets it take its usual effect.
 
-    Outside the main thread Python delivers no signals, and nothing is changed.
+    Outside the main thread Python delivers no signals, and nothing is changed. A signal that the process was told to
+    ignore (as a shell does for SIGINT of a background job) stays ignored.
     """
 
     def __init__(self) -> None:
@@ -22,7 +23,8 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            self._handlers = {number: signal.signal(number, self._remember) for number in _SIGNALS}
+            heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._handlers = {number: signal.signal(number, self._remember) for number in heeded}
         return self
 
     def __exit__(
