@@ -34,10 +34,13 @@ def spotlight(photo: Image.Image, heat: np.ndarray) -> Image.Image:
 def draw_explanation(explanation: Explanation, path: Path, *, most: int) -> None:
     """Draw the photo and its `most` strongest concepts into `path` (PNG whatever its suffix)."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     shown = explanation.concepts[:most]
     rows = -(-(len(shown) + 1) // COLUMNS)
-    figure = Figure(figsize=(COLUMNS * PANEL_INCHES, rows * (PANEL_INCHES + 0.55)), dpi=120, layout="constrained")
+    height = rows * (PANEL_INCHES + 0.55)
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - 0.15 / height))  # it takes no account of padded titles
+    figure = Figure(figsize=(COLUMNS * PANEL_INCHES, height), dpi=120, layout=layout)
     panels = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
     for panel in panels:
         panel.set_axis_off()
