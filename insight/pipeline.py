@@ -47,8 +47,10 @@ def train_dictionary(
 ) -> SparseAutoencoder:
     """Train a Matryoshka BatchTopK autoencoder on a cache; `out` becomes a model without relations and names.
 
-    `concepts` defaults to `fitting_size`, `steps` to three passes over the cache, at least 1,000 steps.
+    `concepts` defaults to `fitting_size`, `steps` to three passes over the cache, at least 1,000 steps. The cache's
+    checksums are compared first (about a second a gigabyte): a flipped bit must not end in a dictionary.
     """
+    cache.verify()
     config = SaeConfig(dim=cache.dim, n_concepts=concepts or fitting_size(cache.n_tokens), k=k)
     steps = steps or max(FEWEST_STEPS, -(-PASSES * cache.n_tokens // batch_size))
     settings = TrainConfig(
@@ -70,11 +72,12 @@ def relate_concepts(
     """One pass over the cache: how well the dictionary does, the concept graph, each concept's strongest patches.
 
     Writes `relations.npz`, `examples.parquet`, `concepts.parquet` (without names) and the "quality" and "relations"
-    of `config.json` into the model's folder.
+    of `config.json` into the model's folder. The cache's checksums are compared first.
     """
     sae = SparseAutoencoder.from_pretrained(folder).to(device).eval()
     config = _config(folder)
     cache.require(config["backbone"]["fingerprint"])
+    cache.verify()
     cooccurrence = Cooccurrence(sae.config.n_concepts)
     exemplars = Exemplars(sae.config.n_concepts)  # the strongest patches, for naming as published …
     examples = Exemplars(sae.config.n_concepts)  # … and the strongest patch of each image, to be looked at

@@ -195,13 +195,22 @@ def test_model_of_another_backbone_is_refused(
     assert "fingerprint" in fails(["relate", str(other), str(built.with_name("model-cache"))], capsys)
 
 
-def test_damaged_shard_is_named(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("damage", ["a byte short", "a bit flipped"])
+def test_damaged_shard_is_named(
+    damage: str, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cache = tmp_path / "cache"
     shutil.copytree(built.with_name("model-cache"), cache)
     shard = next(cache.glob("shard-*.safetensors"))
-    shard.write_bytes(shard.read_bytes()[:-1])
-    line = fails(["train", str(cache), "--out", str(tmp_path / "model"), *BUILD], capsys)
-    assert shard.name in line
+    content = bytearray(shard.read_bytes())
+    if damage == "a byte short":
+        content.pop()
+    else:
+        content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    assert shard.name in fails(["train", str(cache), "--out", str(tmp_path / "model"), *BUILD], capsys)
+    assert not (tmp_path / "model").exists()
+    assert shard.name in fails(["relate", str(built), str(cache)], capsys)
 
 
 def test_killed_training_goes_on_to_the_same_model(built: Path, tmp_path: Path) -> None:
