@@ -18,9 +18,10 @@ from .codes import SparseCodes
 from .config import SaeConfig
 from .errors import InsightError
 from .files import atomic_write, read_json, write_json
+from .inputs import normalise
 from .nested import add_reconstructions, split_levels
 from .objective import Weights, preactivations
-from .selection import above_threshold
+from .selection import above_threshold, largest_of_each
 
 FORMAT = "insight-sae"
 FORMAT_VERSION = 1
@@ -31,12 +32,13 @@ _CHUNK_ENTRIES = 2**24
 class SparseAutoencoder(nn.Module):
     """A dictionary of n_concepts directions; a token is the decoder bias plus a few of them.
 
-    The pre-activations of a token x are u = (x - b_dec) W_encᵀ + b_enc; concept j is active where u_j exceeds the
-    threshold θ (and 0), with activation u_j. θ = -1 means that none was measured yet: every positive u_j is active.
+    The pre-activations of a token x (after `config.inputs`) are u = (x - b_dec) W_encᵀ + b_enc. With selection `topk`
+    the k largest positive ones of each token are active; otherwise concept j is where u_j exceeds its threshold θ_j and
+    0. The activation is u_j. θ = -1 means that none was measured yet: every positive u_j is active.
     """
 
     threshold: Tensor
-    """[]: θ."""
+    """θ: [], one for all concepts, or [m] with selections `jumprelu` and `gated`."""
 
     def __init__(self, config: SaeConfig) -> None:
         super().__init__()
@@ -46,7 +48,7 @@ class SparseAutoencoder(nn.Module):
         self.decoder = nn.Parameter(torch.zeros(m, d))
         self.encoder_bias = nn.Parameter(torch.zeros(m))
         self.decoder_bias = nn.Parameter(torch.zeros(d))
-        self.register_buffer("threshold", torch.tensor(-1.0))
+        self.register_buffer("threshold", torch.full([m] if config.threshold_per_concept else [], -1.0))
 
     @property
     def weights(self) -> Weights:
@@ -61,18 +63,29 @@ class SparseAutoencoder(nn.Module):
         Works through large inputs in chunks. `InsightError` on another width or on NaN or infinite features.
         """
         tokens = self._checked(x)
-        size = self._size(level)
+        tokens = normalise(tokens, self.config.inputs).tokens
+        if self.config.selection == "topk":  # a level's reconstruction is of those of the k that are in it
+            return self._encode(tokens, self.config.n_concepts).prefix(self._size(level))
+        return self._encode(tokens, self._size(level))
+
+    def _encode(self, tokens: Tensor, size: int) -> SparseCodes:
         own = Weights(self.encoder[:size], self.decoder[:size], self.encoder_bias[:size], self.decoder_bias)
-        threshold = float(self.threshold)
-        parts = [
-            above_threshold(preactivations(own, chunk - self.decoder_bias), threshold)
-            for chunk in tokens.split(max(1, _CHUNK_ENTRIES // size))
-        ]
+        threshold = self.threshold[:size] if self.config.threshold_per_concept else self.threshold
+        parts = []
+        for chunk in tokens.split(max(1, _CHUNK_ENTRIES // size)):
+            pre = preactivations(own, chunk - self.decoder_bias)
+            if self.config.selection == "topk":
+                parts.append(largest_of_each(pre, self.config.k))
+            else:
+                parts.append(above_threshold(pre, threshold))
         return SparseCodes.cat(parts)
 
     @torch.no_grad()
     def decode(self, codes: SparseCodes, level: int | None = None) -> Tensor:
-        """Reconstructions [n, d] of the features from codes, with the concepts of `level` only (default: all given)."""
+        """Reconstructions [n, d] from codes, with the concepts of `level` only (default: all given).
+
+        They are of the features as encoded: with `config.inputs` other than "raw", of the normalised features.
+        """
         if codes.n_concepts > self.config.n_concepts:
             found = f"{codes.n_concepts}; they are of another autoencoder"
             raise InsightError(f"decode: expected codes of at most {self.config.n_concepts} concepts, found {found}")
@@ -83,7 +96,9 @@ class SparseAutoencoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstructions of features x [..., d], of the same shape."""
-        return self.decode(self.encode(x)).view_as(x)
+        normalised = normalise(self._checked(x), self.config.inputs)
+        codes = self._encode(normalised.tokens, self.config.n_concepts)
+        return normalised.undo(self.decode(codes)).view(x.shape)
 
     def level_of(self, concept: int | Tensor) -> int | Tensor:
         """The coarsest level that contains a concept (0 is coarsest), or those of a tensor of concepts."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from itertools import accumulate
 from math import isclose
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from .errors import InsightError
 
@@ -16,26 +16,41 @@ _DEAD_AFTER_TOKENS = 10_000_000
 _THRESHOLD_START_STEP = 1_000
 _THRESHOLD_BETA = 0.999
 
+Selection = Literal["batch_topk", "topk", "jumprelu", "relu", "gated"]
+"""Which pairs of token and concept are active; see `SaeConfig.selection`."""
+Inputs = Literal["raw", "unit_norm", "layer_norm"]
+"""What is done to a token before it is encoded; see `SaeConfig.inputs`."""
+
 Config = TypeVar("Config", bound="SaeConfig | TrainConfig")
 
 
 @dataclass(frozen=True)
 class SaeConfig:
-    """Shape of a Matryoshka BatchTopK autoencoder."""
+    """Shape of a sparse autoencoder; by default Matryoshka BatchTopK."""
 
     dim: int
     """d: width of the features."""
     n_concepts: int
     """m: size of the dictionary."""
     k: int
-    """Mean number of active concepts per token that training keeps."""
+    """Active concepts per token: exactly as many (`topk`), as many on average (`batch_topk`), or the number that the
+    penalty aims at (`jumprelu`, `relu`, `gated`)."""
     fractions: tuple[float, ...] = PUBLISHED_FRACTIONS
-    """Share of the dictionary that each level adds, coarse to fine; they sum to 1. `(1.0,)` is a plain BatchTopK."""
+    """Share of the dictionary that each level adds, coarse to fine; they sum to 1. `(1.0,)` has no levels."""
+    selection: Selection = "batch_topk"
+    """Which pairs are active. `batch_topk`: the k n largest of a training batch, afterwards those above one threshold;
+    `topk`: the k largest of each token; `jumprelu`: those above a learnt threshold a concept; `relu`: the positive
+    ones, under an L1 penalty; `gated`: those that a gate lets through (saved in its exactly equal JumpReLU form)."""
+    inputs: Inputs = "raw"
+    """What is done to a token before it is encoded, and undone by `forward`: nothing, division by its norm
+    (`unit_norm`), or by its standard deviation after subtraction of its mean (`layer_norm`)."""
 
     def __post_init__(self) -> None:
         _require(self.dim >= 1, "dim", "at least 1", self.dim)
         _require(self.n_concepts >= 1, "n_concepts", "at least 1", self.n_concepts)
         _require(1 <= self.k <= self.n_concepts, "k", f"1 to n_concepts = {self.n_concepts}", self.k)
+        _require(self.selection in get_args(Selection), "selection", f"one of {get_args(Selection)}", self.selection)
+        _require(self.inputs in get_args(Inputs), "inputs", f"one of {get_args(Inputs)}", self.inputs)
         sums_to_one = bool(self.fractions) and isclose(sum(self.fractions), 1.0) and min(self.fractions) > 0
         _require(sums_to_one, "fractions", "positive shares which sum to 1", self.fractions)
         if min(self._group_sizes()) < 1:
@@ -54,6 +69,11 @@ class SaeConfig:
     def levels(self) -> tuple[int, ...]:
         """Prefix sizes of the levels, rising; the last is n_concepts (8,192 gives 65, 310, 801, 1784, 3750, 8192)."""
         return tuple(accumulate(self._group_sizes()))
+
+    @property
+    def threshold_per_concept(self) -> bool:
+        """Whether each concept has a threshold of its own."""
+        return self.selection in ("jumprelu", "gated")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

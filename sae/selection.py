@@ -59,11 +59,18 @@ class BatchTopK:
         yield 0.0
 
 
-def above_threshold(pre: Tensor, threshold: float) -> SparseCodes:
-    """Codes [n, m] of the positive pre-activations [n, m] above a threshold (inference; JumpReLU)."""
-    flat = pre.reshape(-1)
-    chosen = (flat > max(threshold, 0.0)).nonzero().squeeze(1)
-    return _codes(chosen, flat.index_select(0, chosen), pre)
+def above_threshold(pre: Tensor, threshold: Tensor) -> SparseCodes:
+    """Codes [n, m] of the positive pre-activations [n, m] above a threshold [] or [m] (inference; JumpReLU)."""
+    chosen = (pre > threshold.clamp_min(0.0)).reshape(-1).nonzero().squeeze(1)
+    return _codes(chosen, pre.reshape(-1).index_select(0, chosen), pre)
+
+
+def largest_of_each(pre: Tensor, k: int) -> SparseCodes:
+    """Codes [n, m] of the k largest positive pre-activations [n, m] of each token (fewer if fewer are positive)."""
+    values, concepts = torch.topk(pre, k, dim=1)
+    rows = torch.arange(len(pre), device=pre.device).unsqueeze(1)
+    chosen, order = torch.sort((rows * pre.shape[1] + concepts)[values > 0])
+    return _codes(chosen, values[values > 0].index_select(0, order), pre)
 
 
 def _codes(chosen: Tensor, values: Tensor, pre: Tensor) -> SparseCodes:

@@ -65,4 +65,4 @@ def test_some_tokens_may_get_many_concepts_and_others_none():
 def test_the_threshold_keeps_positive_values_above_it(generator, threshold):
     pre = torch.randn(70, 30, generator=generator)
     pre[0, :3] = 0.3
-    assert torch.equal(above_threshold(pre, threshold).dense(), pre * ((pre > threshold) & (pre > 0)))
+    assert torch.equal(above_threshold(pre, torch.tensor(threshold)).dense(), pre * ((pre > threshold) & (pre > 0)))
