@@ -8,10 +8,10 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from .autoencoder import SparseAutoencoder
-from .codes import SparseCodes
-from .errors import InsightError
-from .nested import add_reconstructions, split_levels
+from ..autoencoder import SparseAutoencoder
+from ..codes import SparseCodes
+from ..errors import InsightError
+from ..nested import add_reconstructions, split_levels
 
 DENSE_SHARE = 0.1
 """A concept active in more than this share of tokens counts as dense."""
