@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks.record import mean_interval, write_record
 from sae import InsightError, SaeConfig, SparseAutoencoder, SparseCodes, TensorSource, TrainConfig, evaluate, train
 from sae.initial import initial_weights
-from sae.objective import preactivations
+from sae.preactivations import Preactivations
 from sae.selection import BatchTopK
 
 PEER = "dictionary-learning"
@@ -127,7 +127,7 @@ def measure(sae: SparseAutoencoder, held_out: Tensor, batch_size: int) -> dict[s
     select = BatchTopK(sae.config.k)
 
     def by_batch(x: Tensor) -> SparseCodes:
-        return select(preactivations(sae.weights, x - sae.weights.decoder_bias))
+        return select(Preactivations(sae.weights, x - sae.weights.decoder_bias))
 
     batches = held_out.split(batch_size)
     return {"batch-top-k": {**evaluate(sae, batches, by_batch)}, "threshold": {**evaluate(sae, batches)}}

@@ -19,14 +19,13 @@ from .config import SaeConfig
 from .errors import InsightError
 from .files import atomic_write, read_json, write_json
 from .inputs import normalise
-from .nested import add_reconstructions, split_levels
-from .objective import Weights, preactivations
-from .selection import above_threshold, largest_of_each
+from .nested import reconstructions
+from .preactivations import Preactivations
+from .selection import TopK, above_threshold
+from .weights import Weights
 
 FORMAT = "insight-sae"
 FORMAT_VERSION = 1
-_CHUNK_ENTRIES = 2**24
-"""Pre-activations held at once by `encode`: 64 MB in float32."""
 
 
 class SparseAutoencoder(nn.Module):
@@ -60,7 +59,7 @@ class SparseAutoencoder(nn.Module):
     def encode(self, x: Tensor, level: int | None = None) -> SparseCodes:
         """Codes of features x [..., d], one row a token, over the concepts of `level` (default: all).
 
-        Works through large inputs in chunks. `InsightError` on another width or on NaN or infinite features.
+        `InsightError` on another width or on NaN or infinite features.
         """
         tokens = self._checked(x)
         tokens = normalise(tokens, self.config.inputs).tokens
@@ -69,16 +68,12 @@ class SparseAutoencoder(nn.Module):
         return self._encode(tokens, self._size(level))
 
     def _encode(self, tokens: Tensor, size: int) -> SparseCodes:
-        own = Weights(self.encoder[:size], self.decoder[:size], self.encoder_bias[:size], self.decoder_bias)
-        threshold = self.threshold[:size] if self.config.threshold_per_concept else self.threshold
-        parts = []
-        for chunk in tokens.split(max(1, _CHUNK_ENTRIES // size)):
-            pre = preactivations(own, chunk - self.decoder_bias)
-            if self.config.selection == "topk":
-                parts.append(largest_of_each(pre, self.config.k))
-            else:
-                parts.append(above_threshold(pre, threshold))
-        return SparseCodes.cat(parts)
+        encoder, decoder, encoder_bias, decoder_bias = self.weights
+        own = Weights(encoder[:size], decoder[:size], encoder_bias[:size], decoder_bias)
+        pre = Preactivations(own, tokens - decoder_bias)
+        if self.config.selection == "topk":
+            return TopK(self.config.k)(pre)
+        return above_threshold(pre, self.threshold[:size] if self.config.threshold_per_concept else self.threshold)
 
     @torch.no_grad()
     def decode(self, codes: SparseCodes, level: int | None = None) -> Tensor:
@@ -90,9 +85,8 @@ class SparseAutoencoder(nn.Module):
             found = f"{codes.n_concepts}; they are of another autoencoder"
             raise InsightError(f"decode: expected codes of at most {self.config.n_concepts} concepts, found {found}")
         codes = codes.prefix(min(self._size(level), codes.n_concepts))
-        pairs = split_levels(codes.to(self.decoder.device), [codes.n_concepts])
-        start = self.decoder_bias.detach().repeat(1, codes.n, 1)
-        return add_reconstructions(pairs, self.decoder.detach(), start)[0]
+        codes = codes.to(self.decoder.device)
+        return reconstructions(codes, [codes.n_concepts], self.decoder.detach(), self.decoder_bias.detach())[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstructions of features x [..., d], of the same shape."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .config import SaeConfig
-from .objective import Weights
+from .weights import Weights
 
 
 def initial_weights(config: SaeConfig, first_batch: Tensor, seed: int) -> Weights:

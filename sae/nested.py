@@ -1,14 +1,13 @@
-"""The active pairs of a batch laid out level by level, so that all Matryoshka levels share them.
+"""Which reconstruction a pair is part of: nested levels share their pairs, so that six cost about as much as one.
 
-Level l reconstructs with the concepts of levels 0 .. l. Each pair belongs to one level, so reconstructions are running
-sums over levels and their gradients suffix sums: six levels cost about as much as one.
+A pair (token, concept) of level l is part of reconstructions l, l + 1, ... Levels are prefixes of the dictionary
+(Matryoshka) or ranks within a token (MSAE: the k strongest, for rising k).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,58 +16,57 @@ from .codes import SparseCodes
 from .kernels import Pattern, add_product
 
 
-@dataclass(frozen=True, eq=False)
-class LevelPairs:
-    """The pairs of one level: concepts `first` to `last` - 1 of the dictionary, counted from `first`."""
+class Pairs(NamedTuple):
+    """Active pairs, token by token, and within a token level by level."""
 
-    first: int
-    last: int
-    by_token: Pattern
-    """[n, last - first]."""
+    pattern: Pattern
+    """[n, m]"""
+    levels: Tensor
+    """uint8 [nnz]"""
     activations: Tensor
-    """[nnz of the level], in the order of `by_token`."""
+    """[nnz]"""
+    n_levels: int
+    """G"""
+
+    def by_concept(self) -> tuple[Pattern, Pattern, Tensor]:
+        """The pairs concept by concept: patterns [m, n] of tokens and [m, G n] of level · n + token, and where each of
+        their entries stands here [nnz]."""
+        offsets, concepts, m = self.pattern
+        n = len(offsets) - 1
+        tokens = torch.arange(n, dtype=torch.int32, device=offsets.device)
+        tokens = torch.repeat_interleave(tokens, offsets.diff(), output_size=len(concepts))
+        order = torch.argsort(concepts, stable=True)
+        own = torch.nn.functional.pad(torch.bincount(concepts, minlength=m).cumsum(0), (1, 0))
+        places = (self.levels.to(torch.int32) * n + tokens).index_select(0, order)
+        return Pattern(own, tokens.index_select(0, order), n), Pattern(own, places, self.n_levels * n), order
 
 
-def split_levels(codes: SparseCodes, levels: Sequence[int]) -> list[LevelPairs]:
-    """The pairs of codes [n, m] apart by level; `levels` are rising prefix sizes, the last m."""
-    device, n = codes.device, codes.n
-    level = torch.bucketize(codes.concepts, torch.tensor(levels, dtype=torch.int32, device=device), right=True)
-    order = torch.argsort(level.to(torch.uint8), stable=True)
-    concepts, activations = codes.concepts.index_select(0, order), codes.activations.index_select(0, order)
-    counts = torch.bincount(level * n + codes.rows(), minlength=len(levels) * n).view(len(levels), n)
-    offsets = torch.nn.functional.pad(counts.cumsum(1), (1, 0)).to(torch.int32)
-    bounds = zip(pairwise((0, *levels)), pairwise([0, *counts.sum(1).cumsum(0).tolist()]))
-    return [
-        LevelPairs(first, last, Pattern(own, concepts[begin:end] - first, last - first), activations[begin:end])
-        for own, ((first, last), (begin, end)) in zip(offsets, bounds)
-    ]
+def by_prefix(codes: SparseCodes, levels: Sequence[int]) -> Pairs:
+    """Level l holds the concepts below `levels[l]`, rising prefix sizes of which the last is m."""
+    bounds = torch.tensor(levels, dtype=torch.int32, device=codes.device)
+    level = torch.bucketize(codes.concepts, bounds, right=True, out_int32=True).to(torch.uint8)
+    return Pairs(Pattern(codes.offsets, codes.concepts, codes.n_concepts), level, codes.activations, len(levels))
 
 
-def by_concept(pairs: Sequence[LevelPairs]) -> list[tuple[Pattern, Tensor]]:
-    """For each level the transposed pattern [last - first, n], and where each of its entries stands in `by_token`."""
-    counts = torch.stack([level.by_token.offsets.diff() for level in pairs])
-    n, sizes = counts.shape[1], [len(level.activations) for level in pairs]
-    token = torch.arange(n, dtype=torch.int32, device=counts.device).repeat(len(pairs))
-    tokens = torch.repeat_interleave(token, counts.view(-1), output_size=sum(sizes))
-    concepts = torch.cat([level.by_token.columns + level.first for level in pairs])
-    order = torch.argsort(concepts, stable=True)  # keeps levels apart: their concepts are ranges that follow each other
-    per_concept = torch.bincount(concepts, minlength=pairs[-1].last).to(torch.int32)
-    transposed, begin = [], 0
-    for level, own in zip(pairs, order.split(sizes)):
-        ends = per_concept[level.first : level.last].cumsum(0, dtype=torch.int32)
-        pattern = Pattern(torch.nn.functional.pad(ends, (1, 0)), tokens.index_select(0, own), n)
-        transposed.append((pattern, own - begin))
-        begin += len(own)
-    return transposed
+def by_rank(codes: SparseCodes, ks: Sequence[int]) -> Pairs:
+    """Level l holds the `ks[l]` strongest concepts of each token; `ks` rise, and the last is no less than any count."""
+    strongest = torch.argsort(codes.activations, descending=True, stable=True)
+    order = strongest[torch.argsort(codes.rows()[strongest], stable=True)]
+    rank = torch.arange(codes.nnz, device=codes.device) - codes.offsets[codes.rows()]
+    bounds = torch.tensor(ks, device=codes.device)
+    level = torch.bucketize(rank, bounds, right=True).to(torch.uint8)
+    pattern = Pattern(codes.offsets, codes.concepts[order], codes.n_concepts)
+    return Pairs(pattern, level, codes.activations[order], len(ks))
 
 
-def add_reconstructions(pairs: Sequence[LevelPairs], decoder: Tensor, out: Tensor) -> Tensor:
-    """Fill `out` [levels, n, d] with start + reconstruction of each level, where out[0] holds the start beforehand.
-
-    With the decoder bias as the start this gives the reconstructions x̂_l; with bias - x their residuals x̂_l - x.
-    """
-    for index, level in enumerate(pairs):
-        if index:
-            out[index].copy_(out[index - 1])
-        add_product(level.by_token, level.activations, decoder[level.first : level.last], out[index])
-    return out
+def reconstructions(codes: SparseCodes, levels: Sequence[int], decoder: Tensor, start: Tensor) -> Tensor:
+    """[G, n, d]: start [d] + Σ a W_dec[c] over the first `levels[l]` concepts, for each level l."""
+    n, G = codes.n, len(levels)
+    level = by_prefix(codes, levels).levels.long()
+    row, order = torch.sort(level * n + codes.rows(), stable=True)
+    offsets = torch.nn.functional.pad(torch.bincount(row, minlength=G * n).cumsum(0), (1, 0))
+    parts = decoder.new_zeros(G, n, decoder.shape[1])
+    parts[0] = start
+    pattern = Pattern(offsets, codes.concepts[order], codes.n_concepts)
+    add_product(pattern, codes.activations[order].to(decoder), decoder, parts.flatten(0, 1))
+    return parts.cumsum_(0)

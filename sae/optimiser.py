@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .objective import Weights
+from .weights import Weights
 
 _NAMES = Weights._fields
 _MAX_NORM = 1.0

@@ -21,16 +21,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .autoencoder import SparseAutoencoder
+from .auxiliary import add_auxiliary
 from .checkpoint import Checkpoint, Progress, refuse_other_settings
 from .config import SaeConfig, TrainConfig
 from .errors import InsightError
 from .files import read_json
 from .initial import initial_weights
 from .interruption import Interruption
-from .objective import NestedLoss, Weights, add_auxiliary, preactivations
+from .nested import by_prefix
+from .objective import NestedLoss, gradients
 from .optimiser import Optimiser
+from .preactivations import Preactivations
 from .selection import BatchTopK
 from .sources import TokenSource
+from .weights import Weights
 
 _LOGGED_STEPS = 1000
 
@@ -82,11 +86,10 @@ class _Run:
         self, source: TokenSource, config: SaeConfig, train: TrainConfig, checkpoint: Checkpoint, device: torch.device
     ) -> None:
         self.config, self.train, self.checkpoint, self.device = config, train, checkpoint, device
-        self.select, self.nested = BatchTopK(config.k), NestedLoss(config.levels)
+        self.select, self.nested = BatchTopK(config.k), NestedLoss([1 / len(config.levels) ** 2] * len(config.levels))
         # Rescaled features make the nested loss d times that of features of unit mean squared norm; the auxiliary loss
         # is a ratio and has to keep step, or Adam hardly moves concepts whose last gradients were of the nested loss.
         self.aux_coefficient = train.aux_coefficient * (config.dim if train.rescale else 1)
-        self._pre: Tensor | None = None
         saved = checkpoint.load(device)
         if saved is None:
             batches = source.batches(train.batch_size, seed=train.seed)
@@ -156,18 +159,17 @@ class _Run:
         weights = self.optimiser.weights
         x = self._checked(batch, step) / self.progress.scale
         centred = x - weights.decoder_bias
-        pre = self._pre = preactivations(weights, centred, out=self._buffer(centred))
-        codes = self.select(pre)
+        codes = self.select(Preactivations(weights, centred))
         self.silent_tokens += len(x)
         self.silent_tokens[codes.concepts.long()] = 0
-        result = self.nested(weights, centred, codes)
+        pairs = by_prefix(codes, self.config.levels)
+        result = self.nested(weights, centred, pairs)
+        found = gradients(weights, centred, pairs, result, result.slopes)
         dead = (self.silent_tokens >= self.train.resolved_dead_after_tokens).nonzero().squeeze(1)
-        loss = result.loss + add_auxiliary(
-            weights, centred, pre, result.residual, dead, self.aux_coefficient, result.gradients
-        )
+        loss = result.loss + add_auxiliary(weights, centred, result.residual, dead, self.aux_coefficient, found)
         if not bool(torch.isfinite(loss)):
             raise InsightError(f"train: the loss is not finite at step {step}; lower lr (now {self.train.lr})")
-        self.optimiser.step(result.gradients, self.train.step_size(step))
+        self.optimiser.step(found, self.train.step_size(step))
         if step >= self.train.resolved_threshold_start_step:
             self._average_threshold(float(codes.activations.min()) if codes.nnz else 0.0)
         self.progress.step += 1
@@ -184,11 +186,6 @@ class _Run:
         beta = self.train.resolved_threshold_beta
         self.progress.threshold_sum = beta * self.progress.threshold_sum + smallest
         self.progress.threshold_count = beta * self.progress.threshold_count + 1
-
-    def _buffer(self, centred: Tensor) -> Tensor:
-        """[n, m] for the pre-activations, kept from step to step: fresh memory would cost a quarter of the product."""
-        shape = (len(centred), self.config.n_concepts)
-        return self._pre if self._pre is not None and self._pre.shape == shape else centred.new_empty(shape)
 
     def _checked(self, batch: Tensor, step: int) -> Tensor:
         if batch.dim() != 2 or batch.shape[1] != self.config.dim or not len(batch):

@@ -1,40 +1,72 @@
-"""The sparse products of a step, over active pairs only: 2 nnz d operations each instead of 2 n d m.
+"""The work of a training step that is not its one dense product: over active pairs only, 2 nnz d operations each.
 
-A `Pattern` says where the entries are; values come beside it, because one pattern serves activations and their
-gradients. `add_product` is the decoder's forward and, on a transposed pattern, both weight gradients; `sampled` is the
-gradient of the activations. Which implementation runs is decided here, by device, and nowhere else.
+A `Pattern` says where entries are; values come beside it, because one pattern serves activations and their gradients.
+Which implementation runs is decided here and nowhere else: Triton on CUDA, compiled C on the CPU where it was built,
+and plain torch, which knows every device and type. All give the same results up to rounding.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from . import pytorch
+from . import native, pytorch
+from .types import Nested, Pattern
+
+__all__ = ["Nested", "Pattern", "above", "add_product", "keep_largest", "nested", "sampled"]
 
 
-class Pattern(NamedTuple):
-    """Places of the entries of a sparse [n_rows, n_columns] matrix, row by row (CSR)."""
+def above(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[Pattern, Tensor]:
+    """Places [n, m] where scores[i, j] > rows[i] + columns[j], and those scores [nnz] in float32.
 
-    offsets: Tensor
-    """int32 [n_rows + 1] (int64 where nnz needs it)."""
-    columns: Tensor
-    """[nnz], of the same type as the offsets."""
-    n_columns: int
+    scores [n, m] float32 or bfloat16, rows [n] and columns [m] float32; the comparison is in float32.
+    """
+    return _implementation(rows).above(scores, rows, columns)
 
 
 def add_product(pattern: Pattern, values: Tensor, dense: Tensor, out: Tensor) -> None:
-    """out += S @ dense, S being the sparse matrix with `values` [nnz]; dense [n_columns, d], out [n_rows, d]."""
-    _implementation(out.device).add_product(*pattern, values, dense, out)
+    """out += S @ dense, S being the sparse matrix with `values` [nnz]; dense [n_columns, d], out [n_rows, d].
+
+    The decoder's forward and, on a transposed pattern, the weights' gradients.
+    """
+    _implementation(out).add_product(pattern, values, dense, out)
 
 
 def sampled(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     """[nnz]: for each entry (r, c) the inner product of left[r] [n_rows, d] and right[c] [n_columns, d]."""
-    return _implementation(left.device).sampled(*pattern, left, right)
+    return _implementation(left).sampled(pattern, left, right)
 
 
-def _implementation(device: torch.device) -> ModuleType:
+def keep_largest(x: Tensor, k: int) -> None:
+    """Set all but the k largest of each row of x [n, c], which is nowhere negative, to 0; of equals any may stay."""
+    _implementation(x).keep_largest(x, k)
+
+
+def nested(
+    pattern: Pattern,
+    levels: Tensor,
+    activations: Tensor,
+    decoder: Tensor,
+    centred: Tensor,
+    weights: Tensor,
+    upstream: Tensor,
+) -> Nested:
+    """Errors of all nested reconstructions, their weighted sums and the activations' gradients, in one visit.
+
+    pattern [n, m] with `levels` uint8 [nnz], never falling within a row, and `activations` [nnz]; decoder [m, d];
+    centred = x - b_dec [n, d]; `weights` [G] of the levels; `upstream` [G, n, d] is overwritten. See `Nested`.
+    """
+    return _implementation(centred).nested(pattern, levels, activations, decoder, centred, weights, upstream)
+
+
+def _implementation(tensor: Tensor) -> ModuleType:
+    if tensor.dtype == torch.float32:
+        if tensor.device.type == "cuda":
+            from . import cuda
+
+            return cuda
+        if tensor.device.type == "cpu" and native.is_built():
+            return native
     return pytorch

@@ -11,10 +11,9 @@ from torch import Tensor
 from ..autoencoder import SparseAutoencoder
 from ..codes import SparseCodes
 from ..errors import InsightError
-from ..nested import add_reconstructions, split_levels
-
-DENSE_SHARE = 0.1
-"""A concept active in more than this share of tokens counts as dense."""
+from ..inputs import normalise
+from ..nested import reconstructions
+from .density import DensityMeter
 
 
 class Evaluation(TypedDict):
@@ -30,6 +29,8 @@ class Evaluation(TypedDict):
     """Share of concepts that are active in no token."""
     dense: float
     """Share of concepts that are active in more than a tenth of the tokens."""
+    density: list[int]
+    """Histogram of the living concepts' firing frequencies: their number in each bin of `DENSITY_EDGES`."""
 
 
 class _Spread:
@@ -62,27 +63,28 @@ def evaluate(
     encode = encode or sae.encode
     weights, levels = sae.weights, sae.config.levels
     data, errors = _Spread(), [_Spread() for _ in levels]
-    fired = torch.zeros(sae.config.n_concepts, dtype=torch.int64, device=weights.decoder.device)
+    meter = DensityMeter(sae.config.n_concepts)
     cosine = torch.zeros((), dtype=torch.float64, device=weights.decoder.device)
     for batch in batches:
         if not len(batch):
             continue
         x = batch.to(weights.decoder)
         codes = encode(x)
-        fired += torch.bincount(codes.concepts, minlength=len(fired))
-        reconstructions = weights.decoder_bias.new_empty(len(levels), *x.shape)
-        reconstructions[0] = weights.decoder_bias
-        add_reconstructions(split_levels(codes, levels), weights.decoder, reconstructions)
+        meter.update(codes)
+        found = reconstructions(codes, levels, weights.decoder, weights.decoder_bias)
+        found = normalise(x, sae.config.inputs).undo(found)
         data.update(x)
-        for spread, reconstruction in zip(errors, reconstructions):
+        for spread, reconstruction in zip(errors, found):
             spread.update(x - reconstruction)
-        cosine += torch.cosine_similarity(x.double(), reconstructions[-1].double()).sum()
+        cosine += torch.cosine_similarity(x.double(), found[-1].double()).sum()
     if data.n == 0:
         raise InsightError("evaluate: expected at least one token, found none")
+    density = meter.result()
     return Evaluation(
         fvu=[spread.share_in(data) for spread in errors],
         cosine=float(cosine / data.n),
-        l0=int(fired.sum()) / data.n,
-        dead=int((fired == 0).sum()) / len(fired),
-        dense=int((fired > DENSE_SHARE * data.n).sum()) / len(fired),
+        l0=density.l0,
+        dead=density.dead,
+        dense=density.dense,
+        density=density.histogram.tolist(),
     )

@@ -1,50 +1,117 @@
-"""The sparse products against dense float64 products."""
+"""Every kernel, in every implementation that runs here, does what the dense float64 form does."""
 
 import pytest
 import torch
 
-from sae.codes import SparseCodes
-from sae.kernels import Pattern, add_product, sampled
+from sae import SparseCodes
+from sae.kernels import Pattern, native, pytorch
 
-CUDA = pytest.param(
-    "cuda",
-    marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")],
-)
-
-
-def sparse(generator, n, m, density, dtype):
-    dense = torch.rand(n, m, generator=generator, dtype=dtype) + 0.1
-    codes = SparseCodes.from_dense(dense * (torch.rand(n, m, generator=generator) < density))
-    return codes, Pattern(codes.offsets.to(torch.int32), codes.concepts, m)
+IMPLEMENTATIONS = [
+    pytest.param(pytorch, id="pytorch"),
+    pytest.param(
+        native, id="native", marks=pytest.mark.skipif(not native.is_built(), reason="no C compiler was there")
+    ),
+]
+kernels = pytest.mark.parametrize("kernels", IMPLEMENTATIONS)
+shapes = pytest.mark.parametrize(("n", "m", "d"), [(1, 1, 1), (3, 70, 5), (37, 33, 64), (130, 257, 100), (64, 40, 513)])
 
 
-@pytest.mark.parametrize("device", ["cpu", CUDA])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-5)])
-@pytest.mark.parametrize(("n", "m", "density"), [(40, 30, 0.2), (1, 9, 0.5), (9, 1, 0.5), (30, 40, 0.0), (20, 20, 1.0)])
-def test_products_are_those_of_dense_arrays(generator, n, m, density, dtype, tolerance, device):
-    codes, pattern = sparse(generator, n, m, density, dtype)
-    signed = torch.randn(codes.nnz, generator=generator, dtype=dtype)
-    values = torch.zeros(n, m, dtype=torch.float64)
-    values[codes.rows(), codes.concepts.long()] = signed.double()
-    left = torch.randn(n, 7, generator=generator, dtype=dtype)
-    right = torch.randn(m, 7, generator=generator, dtype=dtype)
-
-    there = Pattern(pattern.offsets.to(device), pattern.columns.to(device), m)
-    out = left.to(device, copy=True)
-    add_product(there, signed.to(device), right.to(device), out)
-    expected = left.double() + values @ right.double()
-    torch.testing.assert_close(out.cpu().double(), expected, rtol=tolerance, atol=10 * tolerance)
-
-    expected = (left.double() @ right.double().T)[codes.rows(), codes.concepts.long()]
-    found = sampled(there, left.to(device), right.to(device)).cpu().double()
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=10 * tolerance)
+def random_codes(generator, n, m, share=0.2):
+    """Random positive entries with empty rows, empty columns and one full column."""
+    dense = torch.rand(n, m, generator=generator) * (torch.rand(n, m, generator=generator) < share)
+    dense[:, m // 2] = torch.rand(n, generator=generator) + 0.1
+    dense[n // 3], dense[:, m // 4] = 0, 0
+    return SparseCodes.from_dense(dense)
 
 
-def test_the_sum_goes_into_a_slice_of_a_larger_array(generator):
-    codes, pattern = sparse(generator, 12, 8, 0.4, torch.float64)
-    right = torch.randn(8, 5, generator=generator, dtype=torch.float64)
-    whole = torch.ones(3, 12, 5, dtype=torch.float64)
-    add_product(pattern, codes.activations, right, whole[1])
-    torch.testing.assert_close(whole[1], 1 + codes.dense() @ right)
-    assert whole[0].eq(1).all()
-    assert whole[2].eq(1).all()
+def pattern(codes):
+    return Pattern(codes.offsets, codes.concepts, codes.n_concepts)
+
+
+@kernels
+@shapes
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_above_finds_the_scores_above_their_floor(kernels, n, m, d, dtype, generator):
+    scores = torch.randn(n, m, generator=generator).to(dtype)
+    rows, columns = torch.randn(n, generator=generator), torch.randn(m, generator=generator)
+    places, values = kernels.above(scores, rows, columns)
+    expected = scores.float() > rows.unsqueeze(1) + columns
+    assert torch.equal(places.offsets.diff(), expected.sum(1))
+    assert torch.equal(places.columns.long(), expected.nonzero()[:, 1])
+    assert torch.equal(values, scores.float()[expected])
+
+
+@kernels
+@shapes
+def test_add_product_adds_the_dense_product(kernels, n, m, d, generator):
+    codes, dense = random_codes(generator, n, m), torch.randn(m, d, generator=generator)
+    out = torch.randn(n, d, generator=generator)
+    expected = out.double() + codes.dense().double() @ dense.double()
+    kernels.add_product(pattern(codes), codes.activations, dense, out)
+    assert torch.allclose(out.double(), expected, atol=1e-5)
+
+
+@kernels
+@shapes
+def test_sampled_gives_the_inner_products_of_the_entries(kernels, n, m, d, generator):
+    codes = random_codes(generator, n, m)
+    left, right = torch.randn(n, d, generator=generator), torch.randn(m, d, generator=generator)
+    expected = (left.double() @ right.double().t())[codes.rows(), codes.concepts.long()]
+    assert torch.allclose(kernels.sampled(pattern(codes), left, right).double(), expected, atol=1e-4)
+
+
+@kernels
+@pytest.mark.parametrize(("n", "c", "k"), [(1, 1, 1), (5, 40, 7), (64, 333, 100), (9, 20, 20), (9, 20, 30)])
+def test_keep_largest_keeps_k_of_each_row(kernels, n, c, k, generator):
+    x = torch.rand(n, c, generator=generator) * (torch.rand(n, c, generator=generator) < 0.7)
+    values, places = torch.topk(x, min(k, c), dim=1)
+    expected = torch.zeros_like(x).scatter_(1, places, values)
+    kernels.keep_largest(x, k)
+    assert torch.equal(x, expected)
+
+
+@kernels
+def test_keep_largest_of_equals_keeps_k(kernels):
+    x = torch.tensor([[1.0, 2.0, 2.0, 2.0, 0.5], [3.0, 3.0, 3.0, 3.0, 3.0], [0.0, 0.0, 1e-40, 0.0, 0.0]])
+    kernels.keep_largest(x, 2)
+    assert (x > 0).sum(1).tolist() == [2, 2, 1]
+    assert x.sum(1).tolist() == pytest.approx([4.0, 6.0, 1e-40])
+
+
+@kernels
+@shapes
+@pytest.mark.parametrize("n_levels", [1, 4])
+def test_nested_is_the_dense_form(kernels, n, m, d, n_levels, generator):
+    codes = random_codes(generator, n, m)
+    levels = (codes.concepts.long() * n_levels // m).to(torch.uint8)
+    decoder, centred = torch.randn(m, d, generator=generator), torch.randn(n, d, generator=generator)
+    weights, upstream = torch.rand(n_levels, generator=generator) + 0.1, torch.empty(n_levels, n, d)
+    found = kernels.nested(pattern(codes), levels, codes.activations, decoder, centred, weights, upstream)
+
+    level_of_concept = torch.arange(m) * n_levels // m
+    activations = codes.dense().double().requires_grad_()
+    errors = [
+        (activations * (level_of_concept <= level)) @ decoder.double() - centred.double() for level in range(n_levels)
+    ]
+    half = sum(weight.double() * error.square().sum() / 2 for weight, error in zip(weights, errors))
+    (gradient,) = torch.autograd.grad(half, activations)
+    assert torch.allclose(found.squares.double(), torch.stack([e.square().sum() for e in errors]), rtol=1e-5)
+    assert torch.allclose(found.sums.double(), torch.stack([e.sum(0) for e in errors]), atol=1e-3)
+    later = [sum(w.double() * e for w, e in zip(weights[at:], errors[at:])) for at in range(n_levels)]
+    assert torch.allclose(found.upstream.double(), torch.stack(later), atol=1e-4)
+    assert torch.allclose(found.slopes.double(), gradient[codes.rows(), codes.concepts.long()], atol=1e-3)
+
+
+@kernels
+def test_nothing_active_is_no_special_case(kernels):
+    none = Pattern(torch.zeros(4, dtype=torch.int64), torch.zeros(0, dtype=torch.int32), 5)
+    values, left, right = torch.zeros(0), torch.ones(3, 2), torch.ones(5, 2)
+    out = torch.ones(3, 2)
+    kernels.add_product(none, values, right, out)
+    assert torch.equal(out, torch.ones(3, 2))
+    assert kernels.sampled(none, left, right).shape == (0,)
+    levels = torch.zeros(0, dtype=torch.uint8)
+    found = kernels.nested(none, levels, values, right, left, torch.ones(1), torch.empty(1, 3, 2))
+    assert torch.equal(found.upstream[0], -left)
+    places, _ = kernels.above(torch.zeros(2, 3), torch.ones(2), torch.ones(3))
+    assert places.offsets.tolist() == [0, 0, 0]

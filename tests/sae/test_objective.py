@@ -3,9 +3,14 @@
 import pytest
 import torch
 
+import sae.auxiliary
+from sae.auxiliary import add_auxiliary
 from sae.codes import SparseCodes
-from sae.objective import NestedLoss, Weights, add_auxiliary, preactivations
-from sae.selection import BatchTopK
+from sae.nested import by_prefix, by_rank
+from sae.objective import NestedLoss, gradients
+from sae.preactivations import Preactivations
+from sae.selection import BatchTopK, TopK
+from sae.weights import Weights
 
 N, D, M, K = 37, 10, 48, 3
 LEVELS = {1: [48], 2: [5, 48], 3: [1, 20, 48], 4: [4, 9, 20, 48], 6: [1, 3, 8, 17, 30, 48], 7: [1, 2, 3, 4, 20, 47, 48]}
@@ -43,12 +48,18 @@ def dense_losses(weights, x, levels, dead, coefficient):
     return nested, coefficient * (residual - revived).square().sum(1).mean() / spread, a
 
 
+def published(levels):
+    return NestedLoss([1 / len(levels) ** 2] * len(levels))
+
+
 def engine(weights, x, levels, dead, coefficient):
-    """The same by the engine: nested result, auxiliary loss."""
+    """The same by the engine: nested result, gradients of all, auxiliary loss."""
     centred = x - weights.decoder_bias
-    pre = preactivations(weights, centred)
-    result = NestedLoss(levels)(weights, centred, BatchTopK(K)(pre))
-    return result, add_auxiliary(weights, centred, pre, result.residual, dead, coefficient, result.gradients)
+    pairs = by_prefix(BatchTopK(K)(Preactivations(weights, centred)), levels)
+    result = published(levels)(weights, centred, pairs)
+    found = gradients(weights, centred, pairs, result, result.slopes)
+    added = add_auxiliary(weights, centred, result.residual, dead, coefficient, found)
+    return result, found, added
 
 
 def silenced(weights, generator, wanted):
@@ -71,10 +82,10 @@ def test_losses_and_gradients_are_those_of_the_dense_formula(generator, levels, 
     assert a[:, dead].eq(0).all()
     assert (auxiliary > 0) == (n_dead > 0)
 
-    result, added = engine(weights, x, levels, dead, coefficient=0.7)
+    result, found, added = engine(weights, x, levels, dead, coefficient=0.7)
     torch.testing.assert_close(result.loss, nested.detach(), rtol=1e-10, atol=0)
     torch.testing.assert_close(added, auxiliary.detach(), rtol=1e-10, atol=1e-300)
-    for name, gradient, parameter in zip(Weights._fields, result.gradients, parameters):
+    for name, gradient, parameter in zip(Weights._fields, found, parameters):
         where = name.replace("_", " ")
         message = f"the gradient of the {where} differs"
         torch.testing.assert_close(gradient, parameter.grad, rtol=1e-8, atol=1e-11, msg=message)
@@ -89,23 +100,23 @@ def test_the_auxiliary_loss_reaches_dead_concepts_only(generator):
     weights = random_weights(generator)
     x = 2 * torch.randn(N, D, generator=generator, dtype=torch.float64)
     dead = silenced(weights, generator, 20)
-    without, _ = engine(weights, x, [48], dead[:0], 0.5)
-    within, _ = engine(weights, x, [48], dead, 0.5)
-    assert not within.gradients.encoder[dead].eq(0).all()
+    _, without, _ = engine(weights, x, [48], dead[:0], 0.5)
+    _, within, _ = engine(weights, x, [48], dead, 0.5)
+    assert not within.encoder[dead].eq(0).all()
     alive = torch.ones(M, dtype=torch.bool)
     alive[dead] = False
-    assert torch.equal(without.gradients.encoder[alive], within.gradients.encoder[alive])
-    assert torch.equal(without.gradients.decoder[alive], within.gradients.decoder[alive])
-    assert without.gradients.decoder[dead].eq(0).all()
+    assert torch.equal(without.encoder[alive], within.encoder[alive])
+    assert torch.equal(without.decoder[alive], within.decoder[alive])
+    assert without.decoder[dead].eq(0).all()
 
 
 def test_float32_gradients_are_those_of_float64_to_rounding(generator):
     weights = random_weights(generator)
     x = 2 * torch.randn(N, D, generator=generator, dtype=torch.float64)
-    exact, _ = engine(weights, x, LEVELS[6], torch.zeros(0, dtype=torch.int64), 0.0)
+    _, exact, _ = engine(weights, x, LEVELS[6], torch.zeros(0, dtype=torch.int64), 0.0)
     single = Weights(*(weight.float() for weight in weights))
-    rounded, _ = engine(single, x.float(), LEVELS[6], torch.zeros(0, dtype=torch.int64), 0.0)
-    for gradient, expected in zip(rounded.gradients, exact.gradients):
+    _, rounded, _ = engine(single, x.float(), LEVELS[6], torch.zeros(0, dtype=torch.int64), 0.0)
+    for gradient, expected in zip(rounded, exact):
         assert (gradient - expected).norm() < 1e-5 * expected.norm()
 
 
@@ -113,9 +124,11 @@ def test_no_active_pair_leaves_the_decoder_bias_alone_to_learn(generator):
     weights = random_weights(generator)
     x = torch.randn(N, D, generator=generator, dtype=torch.float64)
     nothing = SparseCodes.from_dense(torch.zeros(N, M, dtype=torch.float64))
-    result = NestedLoss([5, M])(weights, x - weights.decoder_bias, nothing)
-    assert all(gradient.eq(0).all() for gradient in result.gradients[:3])
-    torch.testing.assert_close(result.gradients.decoder_bias, (weights.decoder_bias - x.mean(0)))
+    centred, pairs = x - weights.decoder_bias, by_prefix(nothing, [5, M])
+    result = published([5, M])(weights, centred, pairs)
+    found = gradients(weights, centred, pairs, result, result.slopes)
+    assert all(gradient.eq(0).all() for gradient in found[:3])
+    torch.testing.assert_close(found.decoder_bias, (weights.decoder_bias - x.mean(0)))
     torch.testing.assert_close(result.fvu, torch.ones(2, dtype=torch.float64))
 
 
@@ -123,18 +136,53 @@ def test_a_batch_that_does_not_vary_has_no_fvu_and_no_auxiliary_loss(generator):
     weights = random_weights(generator, torch.float32)
     x = torch.randn(D, generator=generator).expand(N, D)
     dead = torch.arange(5)
-    before, _ = engine(weights, x, [48], dead[:0], 0.5)
-    result, added = engine(weights, x, [48], dead, 0.5)
+    _, before, _ = engine(weights, x, [48], dead[:0], 0.5)
+    result, after, added = engine(weights, x, [48], dead, 0.5)
     assert result.fvu.isnan().all()
     assert float(added) == 0
-    assert all(torch.equal(one, two) for one, two in zip(before.gradients, result.gradients))
+    assert all(torch.equal(one, two) for one, two in zip(before, after))
 
 
 def test_the_work_array_is_used_again_without_a_trace_of_the_last_batch(generator):
-    weights, loss = random_weights(generator), NestedLoss([5, 48])
+    weights, loss = random_weights(generator), published([5, 48])
     first, second = torch.randn(2, N, D, generator=generator, dtype=torch.float64)
     for x in (first, second[:7], second):
         centred = x - weights.decoder_bias
-        codes = BatchTopK(K)(preactivations(weights, centred))
-        again, fresh = loss(weights, centred, codes), NestedLoss([5, 48])(weights, centred, codes)
-        assert all(torch.equal(one, two) for one, two in zip(again.gradients, fresh.gradients))
+        pairs = by_prefix(BatchTopK(K)(Preactivations(weights, centred)), [5, 48])
+        again, fresh = loss(weights, centred, pairs), published([5, 48])(weights, centred, pairs)
+        assert torch.equal(again.slopes, fresh.slopes)
+        assert torch.equal(again.upstream, fresh.upstream)
+
+
+def test_ranks_nested_within_tokens_have_the_gradients_of_the_dense_formula(generator):
+    weights = random_weights(generator)
+    x = 2 * torch.randn(N, D, generator=generator, dtype=torch.float64)
+    ks, level_weights = (2, 5, 9), (0.2, 0.3, 0.5)
+    parameters = Weights(*(weight.clone().requires_grad_() for weight in weights))
+    u = torch.relu((x - parameters.decoder_bias) @ parameters.encoder.T + parameters.encoder_bias)
+    nested = 0
+    for k, share in zip(ks, level_weights):
+        values, places = torch.topk(u, k, dim=1)
+        a = torch.zeros_like(u).scatter(1, places, values)
+        nested = nested + share * (x - parameters.decoder_bias - a @ parameters.decoder).square().sum(1).mean()
+    nested.backward()
+
+    centred = x - weights.decoder_bias
+    pairs = by_rank(TopK(ks[-1])(Preactivations(weights, centred)), ks)
+    result = NestedLoss(level_weights)(weights, centred, pairs)
+    torch.testing.assert_close(result.loss, nested.detach(), rtol=1e-10, atol=0)
+    for found, parameter in zip(gradients(weights, centred, pairs, result, result.slopes), parameters):
+        torch.testing.assert_close(found, parameter.grad, rtol=1e-8, atol=1e-11)
+
+
+def test_in_bfloat16_the_auxiliary_gradient_points_the_same_way(generator, monkeypatch):
+    weights = Weights(*(weight.float() for weight in random_weights(generator)))
+    x = 2 * torch.randn(N, D, generator=generator)
+    dead = silenced(weights, generator, 20)
+    found = []
+    for fast in (False, True):
+        monkeypatch.setattr(sae.auxiliary, "multiplies_bfloat16_fast", lambda device, fast=fast: fast)
+        _, whole, added = engine(weights, x, [48], dead, 0.5)
+        found.append((whole.encoder[dead], whole.decoder[dead], added))
+    for exact, rounded in zip(*found):
+        assert (exact - rounded).norm() < 0.03 * exact.norm()

@@ -1,0 +1,205 @@
+/* The sparse work of a training step on a CPU, over active pairs only. What each function computes stands in
+ * `kernels/__init__.py`; here is how. Rows are shared out between threads and every sum is made in one order for a given
+ * number of threads, so that a run can be repeated bit for bit. Built when the package is installed, if a compiler is
+ * there; plain torch does the same work without it.
+ *
+ * OpenMP's symbols are left open when this is linked and taken from torch's own runtime: a second pool of threads would
+ * fight with torch's over the cores. */
+
+#include <omp.h>
+#include <stdint.h>
+#include <string.h>
+
+/* One compiled form for each generation of x86, chosen when the library is loaded. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define EVERY_PROCESSOR __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#else
+#define EVERY_PROCESSOR
+#endif
+
+enum { LANES = 16, BLOCK = 32 };
+typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
+
+static inline lanes at(const float *a) { return *(const lanes *)a; }
+
+/* Four running sums, because one would wait for each addition to end before the next. */
+EVERY_PROCESSOR static float dot(const float *a, const float *b, int64_t d) {
+    lanes s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+    int64_t i = 0;
+    for (; i + 4 * LANES <= d; i += 4 * LANES) {
+        s0 += at(a + i) * at(b + i);
+        s1 += at(a + i + LANES) * at(b + i + LANES);
+        s2 += at(a + i + 2 * LANES) * at(b + i + 2 * LANES);
+        s3 += at(a + i + 3 * LANES) * at(b + i + 3 * LANES);
+    }
+    float sum = 0;
+    for (; i < d; i++) sum += a[i] * b[i];
+    s0 = (s0 + s1) + (s2 + s3);
+    for (int k = 0; k < LANES; k++) sum += s0[k];
+    return sum;
+}
+
+EVERY_PROCESSOR static void add_four(float *out, const float *const rows[4], const float *v, int64_t d) {
+    const float *a = rows[0], *b = rows[1], *c = rows[2], *e = rows[3];
+    for (int64_t i = 0; i < d; i++) out[i] += (v[0] * a[i] + v[1] * b[i]) + (v[2] * c[i] + v[3] * e[i]);
+}
+
+EVERY_PROCESSOR static void add_one(float *out, const float *row, float v, int64_t d) {
+    for (int64_t i = 0; i < d; i++) out[i] += v * row[i];
+}
+
+/* out [d] += Σ values[e] dense[columns[e]] */
+static void add_rows(float *out, const int32_t *columns, const float *values, int64_t n, const float *dense, int64_t d) {
+    int64_t e = 0;
+    for (; e + 4 <= n; e += 4) {
+        const float *rows[4];
+        for (int k = 0; k < 4; k++) rows[k] = dense + columns[e + k] * d;
+        add_four(out, rows, values + e, d);
+    }
+    for (; e < n; e++) add_one(out, dense + columns[e] * d, values[e], d);
+}
+
+void add_product(const int64_t *offsets, const int32_t *columns, const float *values, int64_t n, const float *dense,
+                 int64_t d, float *out) {
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t r = 0; r < n; r++) {
+        int64_t first = offsets[r];
+        add_rows(out + r * d, columns + first, values + first, offsets[r + 1] - first, dense, d);
+    }
+}
+
+void sampled(const int64_t *offsets, const int32_t *columns, int64_t n, const float *left, const float *right, int64_t d,
+             float *out) {
+#pragma omp parallel for schedule(dynamic, 32)
+    for (int64_t r = 0; r < n; r++)
+        for (int64_t e = offsets[r]; e < offsets[r + 1]; e++) out[e] = dot(left + r * d, right + columns[e] * d, d);
+}
+
+static inline float from_bfloat16(uint16_t bits) {
+    union { uint32_t bits; float value; } whole = {(uint32_t)bits << 16};
+    return whole.value;
+}
+
+/* Places and values in one row that exceed its floor. Blocks without any are the rule, and are passed over at vector
+ * speed. */
+#define SCAN(NAME, TYPE, READ)                                                                                         \
+    EVERY_PROCESSOR static int64_t NAME(const TYPE *scores, float row, const float *columns, int64_t m, int32_t *place, \
+                                        float *value) {                                                                \
+        int64_t found = 0;                                                                                             \
+        for (int64_t begin = 0; begin < m; begin += BLOCK) {                                                           \
+            int64_t end = begin + BLOCK < m ? begin + BLOCK : m;                                                       \
+            int32_t any = end - begin < BLOCK;                                                                         \
+            if (!any)                                                                                                  \
+                for (int i = 0; i < BLOCK; i++) any |= READ(scores[begin + i]) > row + columns[begin + i];             \
+            if (!any) continue;                                                                                        \
+            for (int64_t j = begin; j < end; j++) {                                                                    \
+                float score = READ(scores[j]);                                                                         \
+                if (score > row + columns[j]) {                                                                        \
+                    place[found] = (int32_t)j;                                                                         \
+                    value[found++] = score;                                                                            \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+        return found;                                                                                                  \
+    }
+#define AS_IT_IS(x) (x)
+SCAN(scan_float32, float, AS_IT_IS)
+SCAN(scan_bfloat16, uint16_t, from_bfloat16)
+
+/* offsets [n + 1]; places and values have room for all n m, of which only what is written to costs memory. Each thread
+ * begins where its rows would, then the parts are drawn together. Returns how many were found. */
+int64_t above(const void *scores, int64_t is_bfloat16, const float *rows, const float *columns, int64_t n, int64_t m,
+              int64_t *offsets, int32_t *places, float *values) {
+    int threads = omp_get_max_threads();
+    int64_t per = (n + threads - 1) / threads, total = 0;
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    for (int t = 0; t < threads; t++) {
+        int64_t last = (t + 1) * per < n ? (t + 1) * per : n, end = t * per * m;
+        for (int64_t r = t * per; r < last; r++) {
+            const void *row = (const char *)scores + r * m * (is_bfloat16 ? 2 : 4);
+            offsets[r + 1] = is_bfloat16 ? scan_bfloat16(row, rows[r], columns, m, places + end, values + end)
+                                         : scan_float32(row, rows[r], columns, m, places + end, values + end);
+            end += offsets[r + 1];
+        }
+    }
+    offsets[0] = 0;
+    for (int t = 0; t < threads; t++) {
+        int64_t last = (t + 1) * per < n ? (t + 1) * per : n, found = 0;
+        for (int64_t r = t * per; r < last; r++) {
+            found += offsets[r + 1];
+            offsets[r + 1] = total + found;
+        }
+        memmove(places + total, places + t * per * m, found * sizeof *places);
+        memmove(values + total, values + t * per * m, found * sizeof *values);
+        total += found;
+    }
+    return total;
+}
+
+/* Floats that are not negative are ordered like their bits. */
+EVERY_PROCESSOR static int64_t count_from(const int32_t *bits, int64_t n, int32_t least) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) count += bits[i] >= least;
+    return count;
+}
+
+/* The k-th largest by halving the range of its bits: 31 passes over a row that is in the nearest cache. */
+void keep_largest(float *x, int64_t n, int64_t m, int64_t k) {
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t r = 0; r < n; r++) {
+        float *row = x + r * m;
+        int32_t *bits = (int32_t *)row, low = 1, high = INT32_MAX; /* at least k from `low` on, fewer from `high` on */
+        if (count_from(bits, m, low) <= k) continue;
+        int64_t from_low = m;
+        while (high - low > 1 && from_low != k) {
+            int32_t middle = low + (high - low) / 2;
+            int64_t count = count_from(bits, m, middle);
+            if (count >= k) low = middle, from_low = count;
+            else high = middle;
+        }
+        int64_t ties = from_low == k ? m : k - count_from(bits, m, low + 1); /* how many that equal `low` may stay */
+        for (int64_t j = 0; j < m; j++)
+            if (bits[j] < low || (bits[j] == low && --ties < 0)) row[j] = 0;
+    }
+}
+
+EVERY_PROCESSOR static float put_down(float *to, const float *from, float *sum, int64_t d) {
+    float square = 0;
+    for (int64_t i = 0; i < d; i++) {
+        to[i] = from[i];
+        sum[i] += from[i];
+        square += from[i] * from[i];
+    }
+    return square;
+}
+
+EVERY_PROCESSOR static void weigh(float *row, float weight, const float *following, int64_t d) {
+    for (int64_t i = 0; i < d; i++) row[i] = weight * row[i] + (following ? following[i] : 0);
+}
+
+/* squares [threads, levels] and sums [threads, levels, d] start at zero; scratch [threads, d]. Forward and backward in
+ * one visit, while a token's rows of the decoder are near. */
+void nested(const int64_t *offsets, const int32_t *concepts, const uint8_t *levels, const float *activations, int64_t n,
+            const float *decoder, const float *centred, int64_t d, const float *weights, int64_t n_levels,
+            int64_t threads, float *scratch, double *squares, float *sums, float *upstream, float *slopes) {
+    int64_t per = (n + threads - 1) / threads;
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    for (int64_t t = 0; t < threads; t++) {
+        int64_t last = (t + 1) * per < n ? (t + 1) * per : n;
+        float *error = scratch + t * d;
+        for (int64_t r = t * per; r < last; r++) {
+            for (int64_t i = 0; i < d; i++) error[i] = -centred[r * d + i];
+            int64_t e = offsets[r], end = offsets[r + 1];
+            for (int64_t l = 0; l < n_levels; l++) {
+                int64_t first = e;
+                while (e < end && levels[e] == l) e++;
+                add_rows(error, concepts + first, activations + first, e - first, decoder, d);
+                squares[t * n_levels + l] += put_down(upstream + (l * n + r) * d, error, sums + (t * n_levels + l) * d, d);
+            }
+            for (int64_t l = n_levels - 1; l >= 0; l--)
+                weigh(upstream + (l * n + r) * d, weights[l], l + 1 < n_levels ? upstream + ((l + 1) * n + r) * d : NULL, d);
+            for (e = offsets[r]; e < end; e++)
+                slopes[e] = dot(upstream + (levels[e] * n + r) * d, decoder + concepts[e] * d, d);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+"""The kernels in compiled C, for float32 on the CPU: how native.c is found and called."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from .types import Nested, Pattern
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    """The compiled file; None where it was not built, or where torch brings no OpenMP that it can share."""
+    spec = importlib.util.find_spec("sae.kernels._native")
+    try:
+        library = ctypes.CDLL(spec.origin) if spec and spec.origin else None
+    except OSError:
+        return None
+    if library is not None:
+        library.above.restype = ctypes.c_int64
+    return library
+
+
+def is_built() -> bool:
+    """Whether these kernels can be called on this machine."""
+    return _library() is not None
+
+
+def _call(name: str, *arguments: Tensor | int) -> int:
+    """Tensors go as addresses (they must be contiguous, and of the type that the C code expects), numbers as int64."""
+    for argument in arguments:
+        assert isinstance(argument, int) or argument.is_contiguous()
+    plain = (ctypes.c_int64(a) if isinstance(a, int) else ctypes.c_void_p(a.data_ptr()) for a in arguments)
+    return getattr(_library(), name)(*plain)
+
+
+def above(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[Pattern, Tensor]:
+    """See `kernels.above`."""
+    (n, m), low = scores.shape, int(scores.dtype == torch.bfloat16)
+    offsets, places, values = (
+        torch.empty(n + 1, dtype=torch.int64),
+        torch.empty(n * m, dtype=torch.int32),
+        torch.empty(n * m),
+    )
+    found = _call("above", scores, low, rows, columns, n, m, offsets, places, values)
+    return Pattern(offsets, places[:found], m), values[:found]
+
+
+def add_product(pattern: Pattern, values: Tensor, dense: Tensor, out: Tensor) -> None:
+    """See `kernels.add_product`."""
+    offsets, columns, _ = pattern
+    _call("add_product", offsets, columns, values, len(out), dense, out.shape[1], out)
+
+
+def sampled(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
+    """See `kernels.sampled`."""
+    offsets, columns, _ = pattern
+    products = torch.empty(len(columns))
+    _call("sampled", offsets, columns, len(left), left, right, left.shape[1], products)
+    return products
+
+
+def keep_largest(x: Tensor, k: int) -> None:
+    """See `kernels.keep_largest`."""
+    _call("keep_largest", x, len(x), x.shape[1], k)
+
+
+def nested(
+    pattern: Pattern,
+    levels: Tensor,
+    activations: Tensor,
+    decoder: Tensor,
+    centred: Tensor,
+    weights: Tensor,
+    upstream: Tensor,
+) -> Nested:
+    """See `kernels.nested`."""
+    offsets, concepts, _ = pattern
+    (n, d), n_levels, threads = centred.shape, len(weights), torch.get_num_threads()
+    scratch, slopes = torch.empty(threads, d), torch.empty(len(concepts))
+    squares, sums = torch.zeros(threads, n_levels, dtype=torch.float64), torch.zeros(threads, n_levels, d)
+    tokens = (offsets, concepts, levels, activations, n, decoder, centred, d)
+    _call("nested", *tokens, weights, n_levels, threads, scratch, squares, sums, upstream, slopes)
+    return Nested(squares.sum(0).float(), sums.sum(0), upstream, slopes)

@@ -1,0 +1,106 @@
+"""Pre-activations u = (x - b_dec) W_encᵀ + b_enc of a batch: the one dense product of a step, asked for by floor.
+
+In: weights, tokens less the decoder bias, a floor. Out: all pairs (token, concept) with u above it, in float32. The
+whole array [n, m] is never there: the product runs over tiles of tokens, and each tile is searched at once.
+
+Where the processor multiplies bfloat16 several times faster than float32, the product is only a screen: a pair whose
+rounded score is further below the floor than rounding can explain is out for certain, and the others, hardly more than
+are wanted, are computed again in float32. With x̃, w̃ the rounded rows,
+
+    |x·w - x̃·w̃|  ≤  ‖x - x̃‖ ‖w‖ + ‖x̃‖ ‖w - w̃‖
+
+to which the rounding of sums (d 2⁻²³ ‖x‖ ‖w‖, for screen and recomputation each) and of the score as it is stored (2⁻⁸
+of it) are added. So no pair above the floor is ever missed, whatever the features are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .kernels import Pattern, above, sampled
+from .weights import Weights
+
+Precision = Literal["float32", "bfloat16"]
+_TILE_ENTRIES = {"cpu": 2**23, "cuda": 2**28}
+"""Scores held at once: on a CPU they should stay in its last cache until they are searched."""
+
+
+class Candidates(NamedTuple):
+    """Pairs of a batch: every pair above the floor that was asked for, and perhaps some below it."""
+
+    pattern: Pattern
+    """[n, m]"""
+    values: Tensor
+    """[nnz]: u."""
+
+
+class Preactivations:
+    """The pre-activations of one batch. `precision` "bfloat16" takes the rounded scores as they are."""
+
+    def __init__(self, weights: Weights, centred: Tensor, precision: Precision = "float32") -> None:
+        self.weights, self.centred = weights, centred
+        self.n, self.n_concepts = len(centred), len(weights.encoder)
+        fast = centred.dtype == torch.float32 and multiplies_bfloat16_fast(centred.device)
+        self._recomputed = fast and precision == "float32"
+        dtype = torch.bfloat16 if fast or precision == "bfloat16" else centred.dtype
+        self._x, self._encoder = centred.to(dtype), weights.encoder.to(dtype)
+
+    def above(self, floor: float | Tensor) -> Candidates:
+        """All pairs with u > `floor`, a number or one a concept [m]."""
+        bias = self.weights.encoder_bias
+        columns = floor - bias
+        rows = self.centred.new_zeros(self.n)
+        if self._recomputed:
+            rows = -_radius(self.centred, self.weights.encoder, self._x, self._encoder)
+            columns = columns - 2**-8 * columns.abs()
+        parts = [above(scores, rows[begin:end], columns) for begin, end, scores in self._tiles()]
+        pattern = _stacked([part for part, _ in parts])
+        if self._recomputed:
+            values = sampled(pattern, self.centred, self.weights.encoder)
+        else:
+            values = torch.cat([scores for _, scores in parts])
+        return Candidates(pattern, values.add_(bias[pattern.columns]))
+
+    def _tiles(self) -> Iterator[tuple[int, int, Tensor]]:
+        """Scores without the bias, tile by tile, in one piece of memory."""
+        size = max(1, _TILE_ENTRIES.get(self._x.device.type, 2**23) // self.n_concepts)
+        buffer = self._x.new_empty(min(size, self.n), self.n_concepts)
+        for begin in range(0, max(1, self.n), size):
+            end = min(begin + size, self.n)
+            yield begin, end, torch.mm(self._x[begin:end], self._encoder.t(), out=buffer[: end - begin])
+
+    def rows(self, tokens: Tensor | slice) -> Tensor:
+        """u [tokens, m] of a few tokens."""
+        return torch.addmm(self.weights.encoder_bias, self.centred[tokens], self.weights.encoder.t())
+
+
+def multiplies_bfloat16_fast(device: torch.device) -> bool:
+    """Whether bfloat16 products of `device` are done in hardware, with sums in float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        found = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        return any(supported() for supported in found if supported)
+    return False
+
+
+def _radius(x: Tensor, encoder: Tensor, low_x: Tensor, low_encoder: Tensor) -> Tensor:
+    """[n]: the most by which a rounded score of each token may differ from the float32 one, its storage left out."""
+    norm, low_norm = torch.linalg.vector_norm(x, dim=1), torch.linalg.vector_norm(x - low_x, dim=1)
+    largest = torch.linalg.vector_norm(encoder, dim=1).max()
+    rounded = torch.linalg.vector_norm(encoder - low_encoder, dim=1).max()
+    sums = x.shape[1] * 2**-22 * norm * largest
+    return 1.01 * (low_norm * largest + (norm + low_norm) * rounded + sums)
+
+
+def _stacked(parts: list[Pattern]) -> Pattern:
+    """The rows of all parts one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    counts = torch.cat([part.offsets.diff() for part in parts])
+    offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+    return Pattern(offsets, torch.cat([part.columns for part in parts]), parts[0].n_columns)
