@@ -1,0 +1,74 @@
+"""Tasks to a peer's process, measured rows back. A peer that fails costs its own rows alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.environments import REQUIREMENTS, python_of
+from benchmarks.peers.yardstick import Task
+from sae.errors import InsightError
+
+ROOT = Path(__file__).parent.parent.parent
+OFFERS: dict[str, tuple[str, ...]] = {
+    "insight": ("matryoshka", "batch_topk", "topk"),
+    "floor": ("float32", "bfloat16"),
+    "dictionary_learning": ("matryoshka", "batch_topk", "topk"),
+    "sparsify": ("topk",),
+    "sae_lens": ("matryoshka", "batch_topk", "topk"),
+    "overcomplete": ("batch_topk", "topk"),
+    "saev": ("matryoshka", "batch_topk", "topk"),
+}
+"""Architectures that each module of this folder can train."""
+
+
+class Peers:
+    """Our own module, the floor and those peers of a list that can be installed here."""
+
+    def __init__(self, names: Sequence[str], environments: Path, sources: Mapping[str, str]) -> None:
+        """Makes the environments; `missing` says why a peer is not available, `requirements` what is measured."""
+        self.pythons: dict[str, Path] = {}
+        self.requirements = {name: REQUIREMENTS.get(name, []) for name in names}
+        self.missing: dict[str, str] = {}
+        for name in ("insight", "floor", *names):
+            try:
+                self.pythons[name] = python_of(name, environments, sources)
+            except InsightError as error:
+                self.missing[name] = f"not available: {error}"
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of what is available, ours first, without the floor."""
+        return (name for name in self.pythons if name != "floor")
+
+    def run(self, name: str, tasks: Sequence[Task], folder: Path, timeout: float = 1800) -> list[dict[str, Any]]:
+        """What each task measured, or {"error": ...}; all of them in one process, which starts in `folder`.
+
+        At most `timeout` seconds for all together.
+        """
+        threads = str(tasks[0].threads)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "WANDB_MODE": "disabled",
+            "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+        command = [str(self.pythons[name]), "-m", f"benchmarks.peers.{name}", *(json.dumps(asdict(t)) for t in tasks)]
+        try:
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
+            out, fault = done.stdout, done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        except subprocess.TimeoutExpired as stopped:
+            out, fault = _text(stopped.stdout), [f"stopped after {timeout:g} s"]
+        measured = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+        return [*measured, *({"error": fault[0][:300]} for _ in range(len(tasks) - len(measured)))]
+
+
+def _text(out: bytes | str | None) -> str:
+    return out.decode() if isinstance(out, bytes) else out or ""
