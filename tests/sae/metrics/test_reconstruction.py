@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 
-from sae import InsightError, SaeConfig, SparseAutoencoder, evaluate
-from sae.objective import preactivations
-from sae.selection import BatchTopK
+from sae import InsightError, SaeConfig, SparseAutoencoder, SparseCodes, evaluate
+from sae.metrics import DENSITY_EDGES
 
 
 @pytest.fixture
@@ -31,6 +30,10 @@ def defined(sae, x, a):
         "l0": float((a > 0).sum(1).double().mean()),
         "dead": float((frequency == 0).double().mean()),
         "dense": float((frequency > 0.1).double().mean()),
+        "density": [
+            int(((low <= frequency) & (frequency < high)).sum())
+            for low, high in zip(DENSITY_EDGES, [*DENSITY_EDGES[1:-1], 1.1])
+        ],
     }
 
 
@@ -54,12 +57,13 @@ def test_a_mean_far_from_zero_does_not_drown_the_variance(sae, generator):
 def test_the_codes_may_be_chosen_otherwise(sae, generator):
     x = torch.randn(60, 5, generator=generator)
 
-    def by_batch(batch):
-        return BatchTopK(3)(preactivations(sae.weights, batch - sae.weights.decoder_bias))
+    def largest_of_each(batch):
+        u = ((batch - sae.decoder_bias) @ sae.encoder.T + sae.encoder_bias).detach().relu()
+        return SparseCodes.from_dense(torch.where(u >= u.topk(3).values[:, -1:], u, 0.0))
 
-    measured = evaluate(sae, [x], encode=by_batch)
-    assert measured["l0"] == 3
-    assert measured["fvu"] == pytest.approx(defined(sae, x, by_batch(x).dense())["fvu"], rel=1e-5)
+    measured = evaluate(sae, [x], encode=largest_of_each)
+    assert measured["l0"] == pytest.approx(3)
+    assert measured["fvu"] == pytest.approx(defined(sae, x, largest_of_each(x).dense())["fvu"], rel=1e-5)
 
 
 def test_constant_features_have_no_fvu(sae, generator):
