@@ -30,14 +30,18 @@ class NestedResult(NamedTuple):
     """[]"""
     fvu: Tensor
     """[G]: variance left unexplained by each level, as a share of the batch's (NaN where the batch does not vary)."""
-    residual: Tensor
-    """[n, d]: x̂ - x of the last level."""
     slopes: Tensor
     """[nnz]: gradient of each activation."""
     upstream: Tensor
     """[G, n, d]: gradient of what a pair of level l adds to its token. Overwritten by the next batch."""
     decoder_bias: Tensor
     """[d]: gradient of b_dec as it stands in the reconstructions (its part in the encoder left out)."""
+    last_share: Tensor
+    """[]: what the last level's error was multiplied by, to be its part of `upstream`."""
+
+    def residual(self) -> Tensor:
+        """[n, d]: x̂ - x of the last level."""
+        return self.upstream[-1] / self.last_share
 
 
 class NestedLoss:
@@ -54,9 +58,8 @@ class NestedLoss:
         work = self._work_array(centred)
         found = nested(pairs.pattern, pairs.levels, pairs.activations, weights.decoder, centred, 2 * share, work)
         fvu = (found.squares - found.sums.square().sum(1) / n) / spread(centred)
-        residual = found.upstream[-1] / (2 * share[-1])
         bias = 2 * share @ found.sums
-        return NestedResult(share @ found.squares, fvu, residual, found.slopes, found.upstream, bias)
+        return NestedResult(share @ found.squares, fvu, found.slopes, found.upstream, bias, 2 * share[-1])
 
     def _work_array(self, centred: Tensor) -> Tensor:
         shape, held = (len(self.level_weights), *centred.shape), self._upstream
@@ -65,17 +68,19 @@ class NestedLoss:
         return held
 
 
-def gradients(weights: Weights, centred: Tensor, pairs: Pairs, result: NestedResult, slopes: Tensor) -> Weights:
-    """Gradients of the four weights. `slopes` [nnz]: those of the pre-activations (of `result`, or further changed)."""
-    found = Weights(*(torch.zeros_like(weight) for weight in weights))
+def gradients(
+    weights: Weights, centred: Tensor, pairs: Pairs, result: NestedResult, slopes: Tensor, out: Weights
+) -> Weights:
+    """Gradients of the four weights, written over `out`. `slopes` [nnz]: those of the pre-activations (`result.slopes`,
+    where an activation is its pre-activation)."""
     by_token, by_level, order = pairs.by_concept()
     slopes = slopes.index_select(0, order)
-    add_product(by_level, pairs.activations.index_select(0, order), result.upstream.flatten(0, 1), found.decoder)
-    add_product(by_token, slopes, centred, found.encoder)
-    ones = centred.new_ones(len(centred), 1)
-    add_product(by_token, slopes, ones, found.encoder_bias.unsqueeze(1))
-    found.decoder_bias.copy_(result.decoder_bias - found.encoder_bias @ weights.encoder)
-    return found
+    out.decoder.zero_(), out.encoder.zero_()
+    add_product(by_level, pairs.activations.index_select(0, order), result.upstream.flatten(0, 1), out.decoder)
+    add_product(by_token, slopes, centred, out.encoder)
+    out.encoder_bias.zero_().index_add_(0, pairs.pattern.columns.index_select(0, order), slopes)
+    torch.sub(result.decoder_bias, out.encoder_bias @ weights.encoder, out=out.decoder_bias)
+    return out
 
 
 def spread(rows: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class Optimiser:
         """Update the weights in place. The decoder's gradient is overwritten."""
         decoder = self.weights.decoder
         along = (gradients.decoder * decoder).sum(1, keepdim=True)
-        gradients.decoder.sub_(along * decoder)
+        gradients.decoder.addcmul_(along, decoder, value=-1)
         for parameter, gradient in zip(self._parameters, gradients):
             parameter.grad = gradient
         torch.nn.utils.clip_grad_norm_(self._parameters, _MAX_NORM)

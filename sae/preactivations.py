@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .kernels import Pattern, above, sampled
+from .kernels import Pattern, above, rounded, sampled
 from .weights import Weights
 
 Precision = Literal["float32", "bfloat16"]
@@ -45,21 +45,25 @@ class Preactivations:
         self.weights, self.centred = weights, centred
         self.n, self.n_concepts = len(centred), len(weights.encoder)
         fast = centred.dtype == torch.float32 and multiplies_bfloat16_fast(centred.device)
-        self._recomputed = fast and precision == "float32"
-        dtype = torch.bfloat16 if fast or precision == "bfloat16" else centred.dtype
-        self._x, self._encoder = centred.to(dtype), weights.encoder.to(dtype)
+        self._radius: Tensor | None = None
+        if fast and precision == "float32":
+            self._x, norms, lost = rounded(centred)
+            self._encoder, encoder_norms, encoder_lost = rounded(weights.encoder)
+            self._radius = _radius(centred.shape[1], norms, lost, encoder_norms.max(), encoder_lost.max())
+        else:
+            dtype = torch.bfloat16 if precision == "bfloat16" else centred.dtype
+            self._x, self._encoder = centred.to(dtype), weights.encoder.to(dtype)
 
     def above(self, floor: float | Tensor) -> Candidates:
         """All pairs with u > `floor`, a number or one a concept [m]."""
         bias = self.weights.encoder_bias
         columns = floor - bias
         rows = self.centred.new_zeros(self.n)
-        if self._recomputed:
-            rows = -_radius(self.centred, self.weights.encoder, self._x, self._encoder)
-            columns = columns - 2**-8 * columns.abs()
+        if self._radius is not None:
+            rows, columns = -self._radius, columns - 2**-8 * columns.abs()
         parts = [above(scores, rows[begin:end], columns) for begin, end, scores in self._tiles()]
         pattern = _stacked([part for part, _ in parts])
-        if self._recomputed:
+        if self._radius is not None:
             values = sampled(pattern, self.centred, self.weights.encoder)
         else:
             values = torch.cat([scores for _, scores in parts])
@@ -88,13 +92,12 @@ def multiplies_bfloat16_fast(device: torch.device) -> bool:
     return False
 
 
-def _radius(x: Tensor, encoder: Tensor, low_x: Tensor, low_encoder: Tensor) -> Tensor:
-    """[n]: the most by which a rounded score of each token may differ from the float32 one, its storage left out."""
-    norm, low_norm = torch.linalg.vector_norm(x, dim=1), torch.linalg.vector_norm(x - low_x, dim=1)
-    largest = torch.linalg.vector_norm(encoder, dim=1).max()
-    rounded = torch.linalg.vector_norm(encoder - low_encoder, dim=1).max()
-    sums = x.shape[1] * 2**-22 * norm * largest
-    return 1.01 * (low_norm * largest + (norm + low_norm) * rounded + sums)
+def _radius(d: int, norms: Tensor, lost: Tensor, encoder_norm: Tensor, encoder_lost: Tensor) -> Tensor:
+    """[n]: the most by which a rounded score of each token may differ from the float32 one, its storage left out.
+
+    From the norms of tokens [n] and the largest of concepts [], and the norms of what rounding took from them.
+    """
+    return 1.01 * (lost * encoder_norm + (norms + lost) * encoder_lost + d * 2**-22 * norms * encoder_norm)
 
 
 def _stacked(parts: list[Pattern]) -> Pattern:

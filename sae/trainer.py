@@ -98,6 +98,7 @@ class _Run:
         else:
             self._restore(*saved)
             self.batches = source.batches(train.batch_size, seed=train.seed, start_step=self.progress.step)
+        self.gradients = Weights(*(torch.empty_like(weight) for weight in self.optimiser.weights))
 
     def _start(self, first: Tensor) -> None:
         mean_square = float(first.double().square().mean())
@@ -157,16 +158,17 @@ class _Run:
         """One step; its line of the log."""
         step = self.progress.step
         weights = self.optimiser.weights
-        x = self._checked(batch, step) / self.progress.scale
-        centred = x - weights.decoder_bias
+        centred = (self._checked(batch, step) / self.progress.scale).sub_(weights.decoder_bias)
         codes = self.select(Preactivations(weights, centred))
-        self.silent_tokens += len(x)
+        self.silent_tokens += len(centred)
         self.silent_tokens[codes.concepts.long()] = 0
         pairs = by_prefix(codes, self.config.levels)
         result = self.nested(weights, centred, pairs)
-        found = gradients(weights, centred, pairs, result, result.slopes)
+        found = gradients(weights, centred, pairs, result, result.slopes, self.gradients)
         dead = (self.silent_tokens >= self.train.resolved_dead_after_tokens).nonzero().squeeze(1)
-        loss = result.loss + add_auxiliary(weights, centred, result.residual, dead, self.aux_coefficient, found)
+        loss = result.loss
+        if len(dead):
+            loss = loss + add_auxiliary(weights, centred, result.residual(), dead, self.aux_coefficient, found)
         if not bool(torch.isfinite(loss)):
             raise InsightError(f"train: the loss is not finite at step {step}; lower lr (now {self.train.lr})")
         self.optimiser.step(found, self.train.step_size(step))
@@ -177,7 +179,7 @@ class _Run:
             "step": step,
             "loss": float(loss),
             "fvu": [share if share == share else None for share in result.fvu.tolist()],
-            "l0": codes.nnz / len(x),
+            "l0": codes.nnz / len(centred),
             "dead": len(dead) / self.config.n_concepts,
         }
 
@@ -194,7 +196,7 @@ class _Run:
             )
         x = batch.to(self.device, torch.float32)
         if not bool(torch.isfinite(x.sum())) and not bool(torch.isfinite(x).all()):
-            bad = f"{int((~torch.isfinite(x)).any(1).sum())} of {len(x)} tokens"
+            bad = f"{int((~torch.isfinite(x)).any(1).sum())} of {len(centred)} tokens"
             raise InsightError(f"train: NaN or infinite features in {bad} of the batch at step {step}; leave them out")
         return x
 

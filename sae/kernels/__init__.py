@@ -15,7 +15,7 @@ from torch import Tensor
 from . import native, pytorch
 from .types import Nested, Pattern
 
-__all__ = ["Nested", "Pattern", "above", "add_product", "keep_largest", "nested", "sampled"]
+__all__ = ["Nested", "Pattern", "above", "add_product", "keep_largest", "nested", "rounded", "sampled"]
 
 
 def above(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[Pattern, Tensor]:
@@ -37,6 +37,11 @@ def add_product(pattern: Pattern, values: Tensor, dense: Tensor, out: Tensor) ->
 def sampled(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     """[nnz]: for each entry (r, c) the inner product of left[r] [n_rows, d] and right[c] [n_columns, d]."""
     return _implementation(left).sampled(pattern, left, right)
+
+
+def rounded(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x [n, d] in bfloat16, the norm of each of its rows [n], and the norm of what rounding took from each [n]."""
+    return _implementation(x).rounded(x)
 
 
 def keep_largest(x: Tensor, k: int) -> None:

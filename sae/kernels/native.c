@@ -17,20 +17,26 @@
 #define EVERY_PROCESSOR
 #endif
 
-enum { LANES = 16, BLOCK = 32 };
+enum { LANES = 16, BLOCK = 32, AHEAD = 4 };
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
+#define AT(a) (*(const lanes *)(a))
 
-static inline lanes at(const float *a) { return *(const lanes *)a; }
+/* The rows that entries lead to lie anywhere in a large array: ask for them before they are needed. */
+static void fetch_row(const float *dense, const int32_t *columns, int64_t entry, int64_t n_entries, int64_t d) {
+    if (entry >= n_entries) return;
+    const float *row = dense + columns[entry] * d;
+    for (int64_t i = 0; i < d; i += LANES) __builtin_prefetch(row + i);
+}
 
 /* Four running sums, because one would wait for each addition to end before the next. */
 EVERY_PROCESSOR static float dot(const float *a, const float *b, int64_t d) {
     lanes s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
     int64_t i = 0;
     for (; i + 4 * LANES <= d; i += 4 * LANES) {
-        s0 += at(a + i) * at(b + i);
-        s1 += at(a + i + LANES) * at(b + i + LANES);
-        s2 += at(a + i + 2 * LANES) * at(b + i + 2 * LANES);
-        s3 += at(a + i + 3 * LANES) * at(b + i + 3 * LANES);
+        s0 += AT(a + i) * AT(b + i);
+        s1 += AT(a + i + LANES) * AT(b + i + LANES);
+        s2 += AT(a + i + 2 * LANES) * AT(b + i + 2 * LANES);
+        s3 += AT(a + i + 3 * LANES) * AT(b + i + 3 * LANES);
     }
     float sum = 0;
     for (; i < d; i++) sum += a[i] * b[i];
@@ -48,31 +54,58 @@ EVERY_PROCESSOR static void add_one(float *out, const float *row, float v, int64
     for (int64_t i = 0; i < d; i++) out[i] += v * row[i];
 }
 
-/* out [d] += Σ values[e] dense[columns[e]] */
-static void add_rows(float *out, const int32_t *columns, const float *values, int64_t n, const float *dense, int64_t d) {
-    int64_t e = 0;
-    for (; e + 4 <= n; e += 4) {
+/* out [d] += Σ values[e] dense[columns[e]] over entries `first` to `last` of n_entries */
+static void add_rows(float *out, const int32_t *columns, const float *values, int64_t first, int64_t last,
+                     int64_t n_entries, const float *dense, int64_t d) {
+    int64_t e = first;
+    for (; e + 4 <= last; e += 4) {
         const float *rows[4];
-        for (int k = 0; k < 4; k++) rows[k] = dense + columns[e + k] * d;
+        for (int k = 0; k < 4; k++) {
+            fetch_row(dense, columns, e + k + AHEAD, n_entries, d);
+            rows[k] = dense + columns[e + k] * d;
+        }
         add_four(out, rows, values + e, d);
     }
-    for (; e < n; e++) add_one(out, dense + columns[e] * d, values[e], d);
+    for (; e < last; e++) {
+        fetch_row(dense, columns, e + AHEAD, n_entries, d);
+        add_one(out, dense + columns[e] * d, values[e], d);
+    }
 }
 
 void add_product(const int64_t *offsets, const int32_t *columns, const float *values, int64_t n, const float *dense,
                  int64_t d, float *out) {
 #pragma omp parallel for schedule(dynamic, 16)
-    for (int64_t r = 0; r < n; r++) {
-        int64_t first = offsets[r];
-        add_rows(out + r * d, columns + first, values + first, offsets[r + 1] - first, dense, d);
-    }
+    for (int64_t r = 0; r < n; r++)
+        add_rows(out + r * d, columns, values, offsets[r], offsets[r + 1], offsets[n], dense, d);
 }
 
 void sampled(const int64_t *offsets, const int32_t *columns, int64_t n, const float *left, const float *right, int64_t d,
              float *out) {
 #pragma omp parallel for schedule(dynamic, 32)
     for (int64_t r = 0; r < n; r++)
-        for (int64_t e = offsets[r]; e < offsets[r + 1]; e++) out[e] = dot(left + r * d, right + columns[e] * d, d);
+        for (int64_t e = offsets[r]; e < offsets[r + 1]; e++) {
+            fetch_row(right, columns, e + AHEAD, offsets[n], d);
+            out[e] = dot(left + r * d, right + columns[e] * d, d);
+        }
+}
+
+/* x [n, d] to bfloat16, to nearest even; of each row its norm squared, and that of what rounding took. */
+EVERY_PROCESSOR static void round_row(const float *x, uint16_t *low, float *squares, int64_t d) {
+    float whole = 0, lost = 0;
+    for (int64_t i = 0; i < d; i++) {
+        union { float value; uint32_t bits; } exact = {x[i]}, rounded;
+        uint16_t kept = (uint16_t)((exact.bits + 0x7fff + ((exact.bits >> 16) & 1)) >> 16);
+        rounded.bits = (uint32_t)kept << 16;
+        low[i] = kept;
+        whole += x[i] * x[i];
+        lost += (x[i] - rounded.value) * (x[i] - rounded.value);
+    }
+    squares[0] = whole, squares[1] = lost;
+}
+
+void rounded(const float *x, int64_t n, int64_t d, uint16_t *low, float *squares) {
+#pragma omp parallel for
+    for (int64_t r = 0; r < n; r++) round_row(x + r * d, low + r * d, squares + 2 * r, d);
 }
 
 static inline float from_bfloat16(uint16_t bits) {
@@ -193,7 +226,7 @@ void nested(const int64_t *offsets, const int32_t *concepts, const uint8_t *leve
             for (int64_t l = 0; l < n_levels; l++) {
                 int64_t first = e;
                 while (e < end && levels[e] == l) e++;
-                add_rows(error, concepts + first, activations + first, e - first, decoder, d);
+                add_rows(error, concepts, activations, first, e, offsets[n], decoder, d);
                 squares[t * n_levels + l] += put_down(upstream + (l * n + r) * d, error, sums + (t * n_levels + l) * d, d);
             }
             for (int64_t l = n_levels - 1; l >= 0; l--)

@@ -64,6 +64,14 @@ def sampled(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     return products
 
 
+def rounded(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """See `kernels.rounded`."""
+    low, squares = torch.empty(x.shape, dtype=torch.bfloat16), torch.empty(len(x), 2)
+    _call("rounded", x, len(x), x.shape[1], low, squares)
+    norms = squares.sqrt_()
+    return low, norms[:, 0], norms[:, 1]
+
+
 def keep_largest(x: Tensor, k: int) -> None:
     """See `kernels.keep_largest`."""
     _call("keep_largest", x, len(x), x.shape[1], k)

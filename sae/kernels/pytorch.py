@@ -31,6 +31,12 @@ def sampled(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     return products
 
 
+def rounded(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """See `kernels.rounded`."""
+    low = x.bfloat16()
+    return low, torch.linalg.vector_norm(x, dim=1), torch.linalg.vector_norm(x - low, dim=1)
+
+
 def keep_largest(x: Tensor, k: int) -> None:
     """See `kernels.keep_largest`."""
     if k < x.shape[1]:

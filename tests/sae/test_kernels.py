@@ -61,6 +61,17 @@ def test_sampled_gives_the_inner_products_of_the_entries(kernels, n, m, d, gener
 
 
 @kernels
+@shapes
+def test_rounded_gives_bfloat16_and_what_it_took(kernels, n, m, d, generator):
+    x = torch.randn(n, d, generator=generator) * torch.randn(n, d, generator=generator).exp()
+    x[0, 0] = 1 + 2**-8  # halfway between two: to the even one
+    low, norms, lost = kernels.rounded(x)
+    assert torch.equal(low, x.bfloat16())
+    torch.testing.assert_close(norms.double(), x.double().norm(dim=1), rtol=1e-5, atol=0)
+    torch.testing.assert_close(lost.double(), (x.double() - x.bfloat16().double()).norm(dim=1), rtol=1e-5, atol=0)
+
+
+@kernels
 @pytest.mark.parametrize(("n", "c", "k"), [(1, 1, 1), (5, 40, 7), (64, 333, 100), (9, 20, 20), (9, 20, 30)])
 def test_keep_largest_keeps_k_of_each_row(kernels, n, c, k, generator):
     x = torch.rand(n, c, generator=generator) * (torch.rand(n, c, generator=generator) < 0.7)

@@ -48,6 +48,10 @@ def dense_losses(weights, x, levels, dead, coefficient):
     return nested, coefficient * (residual - revived).square().sum(1).mean() / spread, a
 
 
+def empty(weights):
+    return Weights(*(torch.full_like(weight, torch.nan) for weight in weights))
+
+
 def published(levels):
     return NestedLoss([1 / len(levels) ** 2] * len(levels))
 
@@ -57,8 +61,8 @@ def engine(weights, x, levels, dead, coefficient):
     centred = x - weights.decoder_bias
     pairs = by_prefix(BatchTopK(K)(Preactivations(weights, centred)), levels)
     result = published(levels)(weights, centred, pairs)
-    found = gradients(weights, centred, pairs, result, result.slopes)
-    added = add_auxiliary(weights, centred, result.residual, dead, coefficient, found)
+    found = gradients(weights, centred, pairs, result, result.slopes, empty(weights))
+    added = add_auxiliary(weights, centred, result.residual(), dead, coefficient, found)
     return result, found, added
 
 
@@ -126,7 +130,7 @@ def test_no_active_pair_leaves_the_decoder_bias_alone_to_learn(generator):
     nothing = SparseCodes.from_dense(torch.zeros(N, M, dtype=torch.float64))
     centred, pairs = x - weights.decoder_bias, by_prefix(nothing, [5, M])
     result = published([5, M])(weights, centred, pairs)
-    found = gradients(weights, centred, pairs, result, result.slopes)
+    found = gradients(weights, centred, pairs, result, result.slopes, empty(weights))
     assert all(gradient.eq(0).all() for gradient in found[:3])
     torch.testing.assert_close(found.decoder_bias, (weights.decoder_bias - x.mean(0)))
     torch.testing.assert_close(result.fvu, torch.ones(2, dtype=torch.float64))
@@ -171,7 +175,7 @@ def test_ranks_nested_within_tokens_have_the_gradients_of_the_dense_formula(gene
     pairs = by_rank(TopK(ks[-1])(Preactivations(weights, centred)), ks)
     result = NestedLoss(level_weights)(weights, centred, pairs)
     torch.testing.assert_close(result.loss, nested.detach(), rtol=1e-10, atol=0)
-    for found, parameter in zip(gradients(weights, centred, pairs, result, result.slopes), parameters):
+    for found, parameter in zip(gradients(weights, centred, pairs, result, result.slopes, empty(weights)), parameters):
         torch.testing.assert_close(found, parameter.grad, rtol=1e-8, atol=1e-11)
 
 
