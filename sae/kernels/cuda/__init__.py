@@ -1,0 +1,29 @@
+"""The kernels in Triton, for CUDA; imported only where a tensor is there, or Triton's interpreter takes its place.
+
+Beside the interface of `sae.kernels`: `largest`, BatchTopK that never waits for the device, and `adam_rows`.
+"""
+
+from .adam import Step, across, adam, adam_rows
+from .largest import Largest, estimated_cut, largest, screen_radius
+from .nested import nested
+from .select import Shortlist, above, above_within, keep_largest
+from .sparse import add_product, inner_products, sampled
+
+__all__ = [
+    "Largest",
+    "Shortlist",
+    "Step",
+    "above",
+    "above_within",
+    "across",
+    "adam",
+    "adam_rows",
+    "add_product",
+    "estimated_cut",
+    "inner_products",
+    "keep_largest",
+    "largest",
+    "nested",
+    "sampled",
+    "screen_radius",
+]
