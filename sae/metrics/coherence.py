@@ -34,10 +34,11 @@ class Coherence:
 def coherence(decoder: Tensor, *, entries: int = 2**24) -> Coherence:
     """Nearest neighbours of every row of `decoder` [m, d]; rows need not be unit.
 
-    Every pair is looked at once, m² d flop, in blocks of rows with at most max(entries, m) cosines: beside a unit copy
-    of the dictionary that is 64 MB in float32, also for m = 65,536 (where all cosines would be 17 GB). Neighbours are
-    found in float32 and their cosines taken in float64; neighbours within float32 rounding of each other may be
-    exchanged. `InsightError` on NaN or infinity and with fewer than two rows that are not zero.
+    Every pair is looked at once, m² d flop, in blocks of rows with at most max(entries, m) cosines: beside a few copies
+    of the dictionary that is 64 MB, also for m = 65,536, where all cosines would be 17 GB (and about a minute of one
+    core for d = 512). Neighbours are found in float32 and their cosines then taken in float64; neighbours within
+    float32 rounding of each other may be exchanged. `InsightError` on NaN or infinity and with fewer than two rows
+    that are not zero.
     """
     unit, alive = directions(decoder)
     n = len(unit)
@@ -56,7 +57,7 @@ def coherence(decoder: Tensor, *, entries: int = 2**24) -> Coherence:
             best[rows] = torch.where(better, nearest, best[rows])
             other[rows] = torch.where(better, where + start, other[rows])
     cosine = torch.empty_like(best, dtype=torch.float64)
-    for part in torch.arange(n, device=unit.device).split(max(1, entries // unit.shape[1])):
+    for part in torch.arange(n, device=unit.device).split(max(1, entries // (16 * unit.shape[1]))):
         pair = (decoder[alive[part]].double(), decoder[alive[other[part]]].double())
         cosine[part] = torch.cosine_similarity(*pair, eps=0.0).abs()
     every = torch.full((len(decoder),), -1, device=unit.device)

@@ -25,6 +25,7 @@ class Matching:
     """float64 [m of left]: the cosine of the two directions; NaN without a partner."""
 
 
+@torch.no_grad()
 def match(left: Tensor, right: Tensor) -> Matching:
     """The matching of rows of `left` [m, d] and `right` [m', d] with the largest sum of cosines (Hungarian assignment).
 
@@ -38,11 +39,12 @@ def match(left: Tensor, right: Tensor) -> Matching:
     if len(left_unit) * len(right_unit) > DENSE_PAIRS:
         found = f"{len(left_unit)} x {len(right_unit)}"
         raise InsightError(f"match: expected at most {DENSE_PAIRS} pairs of concepts, found {found}; use match_above")
-    distances = (-left_unit.double() @ right_unit.double().T).numpy()
+    distances = (-left_unit.double() @ right_unit.double().T).cpu().numpy()
     ours, theirs = linear_sum_assignment(distances)
-    return _matching(len(left), left_rows[ours], right_rows[theirs], -distances[ours, theirs])
+    return _matching(left, right, left_rows[ours], right_rows[theirs])
 
 
+@torch.no_grad()
 def match_above(left: Tensor, right: Tensor, floor: float, *, entries: int = 2**24) -> Matching:
     """The matching with the largest Σ (cosine - floor) over pairs whose cosine is above `floor`; the rest stay alone.
 
@@ -60,9 +62,9 @@ def match_above(left: Tensor, right: Tensor, floor: float, *, entries: int = 2**
     for start in range(0, n, step):
         gain = left_unit[start : start + step] @ right_unit.T - floor
         row, column = (gain > 0).nonzero(as_tuple=True)
-        rows.append(row + start)
-        columns.append(column)
-        gains.append(gain[row, column].double())
+        rows.append(row.cpu() + start)
+        columns.append(column.cpu())
+        gains.append(gain[row, column].double().cpu())
     # every row may also stay alone, at a gain of 0: a column of its own; all gains are raised by 1, as 0 is no edge
     alone = torch.arange(n)
     ends = (torch.cat([*rows, alone]).numpy(), torch.cat([*columns, width + alone]).numpy())
@@ -70,21 +72,23 @@ def match_above(left: Tensor, right: Tensor, floor: float, *, entries: int = 2**
     graph = csr_array((weight, ends), shape=(n, width + n))
     ours, theirs = min_weight_full_bipartite_matching(graph, maximize=True) if n else (np.empty(0, int),) * 2
     ours, theirs = ours[theirs < width], theirs[theirs < width]
-    cosine = (left_unit[ours].double() * right_unit[theirs].double()).sum(1)
-    return _matching(len(left), left_rows[ours], right_rows[theirs], cosine.numpy())
+    return _matching(left, right, left_rows[ours], right_rows[theirs])
 
 
 def _sides(left: Tensor, right: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Unit rows and which rows they are, of both; on the CPU, where assignments are solved."""
+    """Of both: unit rows on the device of `left`; which rows they are on the CPU, where assignments are solved."""
     if left.dim() != 2 or right.dim() != 2 or left.shape[1] != right.shape[1]:
         found = f"{list(left.shape)} and {list(right.shape)}"
         raise InsightError(f"match: expected two dictionaries [concepts, d] of one d, found {found}")
-    return [directions(side.detach().cpu()) for side in (left, right)]
+    sides = (directions(side.to(left.device)) for side in (left, right))
+    return [(unit, rows.cpu()) for unit, rows in sides]
 
 
-def _matching(n: int, ours: Tensor, theirs: Tensor, cosine: np.ndarray) -> Matching:
-    partner = torch.full((n,), -1)
+def _matching(left: Tensor, right: Tensor, ours: Tensor, theirs: Tensor) -> Matching:
+    """Left row `ours[i]` with right row `theirs[i]`; their cosines once more in float64."""
+    partner = torch.full((len(left),), -1)
     partner[ours] = theirs
-    cosines = torch.full((n,), torch.nan, dtype=torch.float64)
-    cosines[ours] = torch.from_numpy(cosine)
-    return Matching(partner, cosines)
+    cosine = torch.full((len(left),), torch.nan, dtype=torch.float64)
+    a, b = (side[rows.to(side.device)].double().cpu() for side, rows in ((left, ours), (right, theirs)))
+    cosine[ours] = torch.cosine_similarity(a, b, eps=0.0)
+    return Matching(partner, cosine)
