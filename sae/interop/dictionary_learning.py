@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ..autoencoder import SparseAutoencoder
 from ..errors import InsightError
 from .parts import Parts
-from .reading import Checkpoint, read_settings, read_torch, whole_number
+from .reading import Checkpoint, mean_count, read_settings, read_torch, whole_number
 
 DictClass = Literal[
     "AutoEncoder",
@@ -48,8 +48,7 @@ def load_dictionary_learning(path: Path | str, dict_class: DictClass | None = No
         sae = weights.build(file, "gated")
     elif kind == "JumpReluAutoEncoder":
         weights = _transposed(checkpoint).without_pre_bias()
-        target = trainer.get("target_l0")
-        k = None if target is None else whole_number(file.with_name("config.json"), "target_l0", target)
+        k = mean_count(file, "trainer.target_l0 in config.json", trainer.get("target_l0"))
         sae = weights.build(file, "jumprelu", k)
     elif kind == "AutoEncoder":
         sae = _linear(checkpoint, "encoder.bias", "bias").build(file, "relu")
@@ -96,7 +95,7 @@ def _transposed(checkpoint: Checkpoint, scalar_threshold: bool = False) -> Parts
 def _dict_class(checkpoint: Checkpoint, in_config: Any, asked: str | None) -> str:
     """The class whose arrays these are; where two have the same, what the caller or config.json says."""
     said = asked or in_config
-    if said is not None and said not in _ARRAYS:
+    if said is not None and said not in list(_ARRAYS):
         raise InsightError(f"{checkpoint.path}: expected a dict_class among {', '.join(_ARRAYS)}, found {said}")
     fitting = [name for name, arrays in _ARRAYS.items() if arrays <= checkpoint.names <= arrays | _BUFFERS]
     if said in fitting or (said is None and len(fitting) == 1):

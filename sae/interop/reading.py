@@ -5,6 +5,7 @@ In: a file of `torch.save` or safetensors. Out: `Checkpoint`. `InsightError` nam
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -27,7 +28,7 @@ def read_torch(path: Path, file: IO[bytes] | None = None) -> Any:
         with torch.serialization.safe_globals(_NUMPY_NUMBERS):
             return torch.load(file or path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file can make the reader raise anything
-        if "weights only" in str(error).lower():
+        if _OBJECTS.search(str(error)):
             raise InsightError(
                 f"{path}: expected weights alone, found Python objects, which could run code; where it was written, "
                 "save the weights: torch.save(model.state_dict(), file)"
@@ -51,6 +52,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise InsightError(f"{path}: expected a JSON object, found {type(settings).__name__}; get it again")
     return settings
+
+
+_OBJECTS = re.compile("unsupported (global|class)|unrecognized function", re.IGNORECASE)
+"""What torch says of a file with more in it than arrays and plain values."""
 
 
 class Checkpoint:
@@ -110,9 +115,18 @@ class Checkpoint:
 
 def whole_number(path: Path, name: str, value: Any) -> int:
     """A setting that must be a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer() or value < 1:
+    if type(value) is not int or value < 1:
         raise InsightError(f"{path}: expected {name}, a whole number of at least 1, found {value}")
-    return int(value)
+    return value
+
+
+def mean_count(path: Path, name: str, value: Any) -> int | None:
+    """A setting that is a mean number of active concepts, rounded to at least one; None stays None."""
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not 0 < value < float("inf"):
+        raise InsightError(f"{path}: expected {name}, a number above 0, found {value}")
+    return max(1, round(value))
 
 
 def _is_whole(array: Tensor) -> bool:

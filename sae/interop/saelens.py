@@ -20,7 +20,7 @@ from ..autoencoder import SparseAutoencoder
 from ..config import Inputs
 from ..errors import InsightError
 from .parts import Parts
-from .reading import Checkpoint, read_safetensors, read_settings, whole_number
+from .reading import Checkpoint, mean_count, read_safetensors, read_settings, whole_number
 
 ARCHITECTURES = ("standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka_batchtopk")
 _BATCH_TOPK = ("batchtopk", "matryoshka_batchtopk")
@@ -47,7 +47,7 @@ def load_saelens(folder: Path | str) -> SparseAutoencoder:
         sae = parts.build(path, "relu" if architecture == "standard" else "gated", inputs=inputs)
     elif details is not None and threshold is not None:
         sizes = _level_sizes(path, details.get("matryoshka_widths"), len(parts.encoder))
-        k = _rounded(path, details.get("k"))
+        k = mean_count(path, "k", details.get("k"))
         sae = replace(parts, threshold=threshold).build(path, "batch_topk", k, inputs, sizes)
     else:
         sae = parts.build(path, "jumprelu", inputs=inputs)
@@ -138,15 +138,6 @@ def _level_sizes(path: Path, widths: Any, m: int) -> list[int] | None:
     if not sizes or min(sizes) < 1 or sum(sizes) != m:
         raise InsightError(f"{path}: expected matryoshka_widths which rise to {m}, found {widths}")
     return sizes
-
-
-def _rounded(path: Path, k: Any) -> int | None:
-    """SAELens' BatchTopK takes fractions of a concept, too."""
-    if k is None:
-        return None
-    if isinstance(k, bool) or not isinstance(k, int | float) or not 0 < k < float("inf"):
-        raise InsightError(f"{path}: expected k above 0, found {k}")
-    return max(1, round(k))
 
 
 def _batch_topk_details(settings: dict[str, Any]) -> dict[str, Any] | None:
