@@ -204,6 +204,10 @@ def test_keep_largest_keeps_the_first_of_equals(cuda):
     cuda.keep_largest(x, 3)
     expected = [[0, 3.0, 0, 3.0, 0, 0, 4.0], [5.0, 5.0, 5.0, 0, 0, 0, 0], [0, 0, 0, 2e-40, 0, 3e38, torch.inf]]
     assert torch.equal(x.cpu(), torch.tensor(expected))
+    wide = torch.ones(2, 9000, device=DEVICE)
+    cuda.keep_largest(wide, 5000)
+    assert bool((wide[:, :5000] == 1).all())
+    assert bool((wide[:, 5000:] == 0).all())
 
 
 def nested_reference(mask, level, activations, decoder, centred, weights):
@@ -297,6 +301,30 @@ def test_no_score_is_further_off_than_the_radius(cuda, generator, dtype):
     assert bool((off <= radius).all())
     if dtype != torch.float32:
         assert bool((radius <= 2 * torch.finfo(dtype).eps * 100 * x.norm(dim=1)).all())
+
+
+@on_device
+@pytest.mark.parametrize("rounded", ["x", "w"])
+def test_the_radius_covers_what_rounding_takes_from_either_side(cuda, generator, rounded):
+    fine = 1 + torch.rand(50, 1, generator=generator).to(DEVICE)
+    x, w = (fine, torch.ones_like(fine)) if rounded == "x" else (torch.ones_like(fine), fine)
+    x_low, w_low = x.bfloat16(), w.bfloat16()
+    off = (x_low.double() @ w_low.double().t() - x.double() @ w.double().t()).abs().amax(1)
+    radius = cuda.screen_radius(x, x_low, w, w_low)
+    assert bool((off > 0).any())
+    assert bool((off <= radius).all())
+    assert bool((radius <= 1.001 * off + 1e-5).all())  # one number a row: nothing is lost in the estimate
+
+
+@on_device
+def test_largest_finds_entries_whose_score_is_rounded_below_the_cut(cuda):
+    w = 1 + torch.arange(300, device=DEVICE).view(-1, 1) / 4096
+    x, radius, bias = torch.ones(1, 1, device=DEVICE), torch.zeros(1, device=DEVICE), torch.zeros(300, device=DEVICE)
+    scores, cut = (x @ w.t()).bfloat16(), w[200, 0] - 1e-6
+    assert int((scores > cut).sum()) < 100
+    found = cuda.largest(scores, radius, x, w, bias, 100, cut, 300)
+    assert bool(found.exact)
+    assert found.concepts.tolist() == list(range(200, 300))
 
 
 @on_device
