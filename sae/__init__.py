@@ -11,11 +11,12 @@ from .config import SaeConfig, TrainConfig  # noqa: E402
 from .errors import InsightError  # noqa: E402
 from .metrics import Evaluation, evaluate  # noqa: E402
 from .sources import TensorSource, TokenSource  # noqa: E402
-from .trainer import train  # noqa: E402
+from .trainer import Job, train, train_many  # noqa: E402
 
 __all__ = [
     "Evaluation",
     "InsightError",
+    "Job",
     "SaeConfig",
     "SparseAutoencoder",
     "SparseCodes",
@@ -24,4 +25,5 @@ __all__ = [
     "TrainConfig",
     "evaluate",
     "train",
+    "train_many",
 ]

@@ -25,18 +25,18 @@ FORMAT_VERSION = 1
 
 @dataclass
 class Progress:
-    """The numbers of a run beside its tensors. No random state: batches and first weights follow from seed and step."""
+    """The numbers of a run beside its tensors. No random state: all that is random follows from seed and step."""
 
     step: int
     """Steps done."""
     scale: float
     """Features are divided by this."""
-    threshold_sum: float
+    threshold_sum: float = 0.0
     """Decayed sum of smallest kept activations, and the decayed count that it stands for."""
-    threshold_count: float
-    selection_cut: float | None
-    """Carried by `BatchTopK`; it spares the first step after a restart a search."""
-    log_bytes: int
+    threshold_count: float = 0.0
+    selection_cut: float | None = None
+    """Carried by the selection; it spares the first step after a restart a search."""
+    log_bytes: int = 0
     """Length of training.jsonl at this step; what a killed run wrote after it is cut off."""
 
 

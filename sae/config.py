@@ -99,7 +99,9 @@ class TrainConfig:
     lr: float = 2e-3
     """Adam's step size after warm-up. It means the same for all features only when `rescale` is on."""
     seed: int = 0
-    """Of the first weights and the order of the tokens."""
+    """Of the first weights and, unless `data_seed` is given, of the order of the tokens."""
+    data_seed: int | None = None
+    """Of the order of the tokens. Runs that share a pass over the data share it."""
     warmup_steps: int = 0
     """Steps over which the step size rises linearly to `lr`."""
     decay_steps: int = 0
@@ -131,6 +133,11 @@ class TrainConfig:
         _require(0 <= start < self.steps, "threshold_start_step", f"0 to steps - 1 = {self.steps - 1}", start)
         _require(0 <= self.resolved_threshold_beta < 1, "threshold_beta", "at least 0, below 1", self.threshold_beta)
         _require(self.checkpoint_seconds >= 0, "checkpoint_seconds", "0 or more", self.checkpoint_seconds)
+
+    @property
+    def resolved_data_seed(self) -> int:
+        """Default: `seed`."""
+        return self.seed if self.data_seed is None else self.data_seed
 
     @property
     def resolved_dead_after_tokens(self) -> int:

@@ -1,9 +1,10 @@
 """The training loop: a token source and two configs in, a folder with a trained autoencoder out, safe against any stop.
 
-Everything is float32. The one dense product of a step follows `torch.set_float32_matmul_precision`: at "highest"
-(torch's default) it is plain float32; "high" or "medium" allow TF32 or bfloat16 passes on a GPU, and on x86 processors
-another library whose float32 product is often nearly twice as fast at the same accuracy (with AMX it may round to
-bfloat16). Compare runs and resume runs under one setting.
+Results are float32. On processors that multiply bfloat16 fast, the one dense product of a step is a bfloat16 screen
+that is settled in float32 (`preactivations`). Elsewhere it follows `torch.set_float32_matmul_precision`: at "highest"
+(torch's default) plain float32; "high" or "medium" allow TF32 or bfloat16 passes on a GPU, and on x86 processors another
+library whose float32 product is often nearly twice as fast at the same accuracy. Compare and resume runs under one
+setting.
 """
 
 from __future__ import annotations
@@ -11,32 +12,39 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from .autoencoder import SparseAutoencoder
-from .auxiliary import add_auxiliary
-from .checkpoint import Checkpoint, Progress, refuse_other_settings
+from .checkpoint import Checkpoint, refuse_other_settings
 from .config import SaeConfig, TrainConfig
 from .errors import InsightError
 from .files import read_json
-from .initial import initial_weights
 from .interruption import Interruption
-from .nested import by_prefix
-from .objective import NestedLoss, gradients
-from .optimiser import Optimiser
-from .preactivations import Preactivations
-from .selection import BatchTopK
+from .learner import Learner, Report
+from .monitor import Monitor, open_monitor
 from .sources import TokenSource
-from .weights import Weights
 
 _LOGGED_STEPS = 1000
+_SHOWN_EVERY = 0.5
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One of several autoencoders that are trained in one pass over the data."""
+
+    config: SaeConfig
+    train: TrainConfig
+    out: Path | str
+    extra: dict[str, Any] | None = None
+    """Top-level keys for config.json."""
 
 
 def train(
@@ -48,167 +56,172 @@ def train(
     extra: dict[str, Any] | None = None,
     progress: bool = True,
     device: torch.device | str | None = None,
+    monitor: Monitor | None = None,
 ) -> SparseAutoencoder:
     """Train on `source` into folder `out` and return the autoencoder (on the CPU, for raw features).
 
     Writes `out` as `SparseAutoencoder.save_pretrained` does (config.json also holds "train", "data" and the keys of
-    `extra`) and `out/training.jsonl` (step, loss, fvu per level, l0, dead share; at most ~2,000 lines). Checkpoints go
-    to `out/checkpoint/` by the clock and on SIGINT and SIGTERM. The same call goes on after any stop, kill -9 included,
-    and ends with the same bytes as a run that was never stopped (on the CPU; CUDA's sparse products may add in another
-    order each time); on a finished folder it returns at once. `device` defaults to CUDA where there is one.
+    `extra`) and `out/training.jsonl` (step, loss, fvu per level, l0, dead share; at most ~2,000 lines), whose lines
+    `monitor` gets as well. Checkpoints go to `out/checkpoint/` by the clock and on SIGINT and SIGTERM. The same call
+    goes on after any stop, kill -9 included, and ends with the same bytes as a run that was never stopped (on the CPU
+    with the same number of threads; CUDA's sums may be made in another order each time); on a finished folder it
+    returns at once. `device` defaults to CUDA where there is one.
 
     `InsightError`: other settings than those the folder was started with; features of another width, NaN or infinite;
     a loss that diverges.
     """
-    out = Path(out)
-    if source.dim != config.dim:
-        raise InsightError(f"train: expected features of width {config.dim}, the source has {source.dim}")
-    data = {"dim": source.dim, "n_tokens": source.n_tokens}
-    recorded = {"sae": config.to_dict(), "train": train.to_dict(), "data": data, **(extra or {})}
-    settings = _comparable(recorded)
-    if _is_finished(out, settings):
-        Checkpoint(out / "checkpoint", settings).remove()
-        return SparseAutoencoder.from_pretrained(out)
+    job = Job(config, train, out, extra)
+    return train_many(source, [job], progress=progress, device=device, monitor=monitor)[0]
 
-    out.mkdir(parents=True, exist_ok=True)
-    run = _Run(source, config, train, Checkpoint(out / "checkpoint", settings), _device(device))
-    run.to_the_end(out / "training.jsonl", progress)
-    sae = run.autoencoder()
-    sae.save_pretrained(out, recorded)
-    run.checkpoint.remove()
-    return sae
+
+def train_many(
+    source: TokenSource,
+    jobs: Sequence[Job],
+    *,
+    progress: bool = True,
+    device: torch.device | str | None = None,
+    monitor: Monitor | None = None,
+) -> list[SparseAutoencoder]:
+    """Train several autoencoders (sizes, k, seeds, ...) on the same batches, each as `train` would into its own folder.
+
+    Features are read once for all. Each folder can be finished, gone on with or begun on its own.
+
+    `InsightError`, beside those of `train`: jobs that differ in `batch_size` or data seed, or share a folder.
+    """
+    if not jobs or len({(job.train.batch_size, job.train.resolved_data_seed) for job in jobs}) != 1:
+        raise InsightError("train_many: expected jobs of one batch_size and one data_seed; set data_seed in each")
+    if len({Path(job.out).resolve() for job in jobs}) != len(jobs):
+        raise InsightError("train_many: expected a folder for each job, found one that is named twice")
+    runs = [_Run(source, job, _device(device), monitor) for job in jobs]
+    _advance([run for run in runs if not run.finished], source, progress)
+    return [run.finish() for run in runs]
+
+
+def _advance(runs: Sequence[_Run], source: TokenSource, show_progress: bool) -> None:
+    """Take all runs to their ends, or to where an interruption stops them."""
+    if not runs:
+        return
+    train = runs[0].job.train
+    step, last = min(run.step for run in runs), max(run.job.train.steps for run in runs)
+    batches = source.batches(train.batch_size, seed=train.resolved_data_seed, start_step=step)
+    bar = tqdm(
+        total=last * train.batch_size,
+        initial=step * train.batch_size,
+        desc="training",
+        unit="tok",
+        unit_scale=True,
+        disable=not show_progress,
+    )
+    shown_at = 0.0
+    with Interruption() as interruption, bar:
+        while step < last and not interruption.requested:
+            batch = runs[0].checked(next(batches), step)
+            for run in runs:
+                run.take(batch, step)
+            step += 1
+            bar.update(train.batch_size)
+            shown = runs[0].report
+            if shown and (time.monotonic() - shown_at >= _SHOWN_EVERY or step == last):
+                row, shown_at = shown.row(), time.monotonic()
+                bar.set_postfix(step=step, loss=row["loss"], fvu=row["fvu"][-1], refresh=False)
+        if interruption.requested:
+            for run in runs:
+                run.save()
+    for run in runs:
+        run.close()
 
 
 class _Run:
-    """A training run: its weights and counters, and one method for each thing that happens to them."""
+    """One job on its way: its learner, its log and its checkpoints."""
 
-    def __init__(
-        self, source: TokenSource, config: SaeConfig, train: TrainConfig, checkpoint: Checkpoint, device: torch.device
-    ) -> None:
-        self.config, self.train, self.checkpoint, self.device = config, train, checkpoint, device
-        self.select, self.nested = BatchTopK(config.k), NestedLoss([1 / len(config.levels) ** 2] * len(config.levels))
-        # Rescaled features make the nested loss d times that of features of unit mean squared norm; the auxiliary loss
-        # is a ratio and has to keep step, or Adam hardly moves concepts whose last gradients were of the nested loss.
-        self.aux_coefficient = train.aux_coefficient * (config.dim if train.rescale else 1)
-        saved = checkpoint.load(device)
-        if saved is None:
-            batches = source.batches(train.batch_size, seed=train.seed)
-            self._start(first := self._checked(next(batches), 0))
-            self.batches: Iterator[Tensor] = chain([first], batches)
-        else:
-            self._restore(*saved)
-            self.batches = source.batches(train.batch_size, seed=train.seed, start_step=self.progress.step)
-        self.gradients = Weights(*(torch.empty_like(weight) for weight in self.optimiser.weights))
+    report: Report | None = None
+    """Of the last step of this process."""
 
-    def _start(self, first: Tensor) -> None:
-        mean_square = float(first.double().square().mean())
-        scale = mean_square**0.5 if self.train.rescale and mean_square > 0 else 1.0
-        self.progress = Progress(0, scale, 0.0, 0.0, None, 0)
-        self.optimiser = Optimiser(initial_weights(self.config, first / scale, self.train.seed))
-        self.silent_tokens = torch.zeros(self.config.n_concepts, dtype=torch.int64, device=self.device)
+    def __init__(self, source: TokenSource, job: Job, device: torch.device, monitor: Monitor | None) -> None:
+        self.job, self.device, self.out = job, device, Path(job.out)
+        if source.dim != job.config.dim:
+            raise InsightError(f"train: expected features of width {job.config.dim}, the source has {source.dim}")
+        data = {"dim": source.dim, "n_tokens": source.n_tokens}
+        self.recorded = {"sae": job.config.to_dict(), "train": job.train.to_dict(), "data": data, **(job.extra or {})}
+        settings = _comparable(self.recorded)
+        self.checkpoint = Checkpoint(self.out / "checkpoint", settings)
+        self.finished = _is_finished(self.out, settings)
+        if self.finished:
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        saved = self.checkpoint.load(device)
+        self.learner = Learner.restore(job.config, job.train, *saved) if saved else None
+        self.log = self._open_log(saved[0].log_bytes if saved else 0)
+        self.monitor: Callable[[dict[str, Any]], None] | None = None
+        if monitor:
+            self.monitor = open_monitor(monitor, self.out, self.recorded)
+        self.log_every = max(1, job.train.steps // _LOGGED_STEPS)
+        self.saved_at = time.monotonic()
 
-    def _restore(self, progress: Progress, tensors: dict[str, Tensor]) -> None:
-        self.progress = progress
-        self.silent_tokens = tensors.pop("silent_tokens")
-        self.optimiser = Optimiser.from_tensors(tensors)
-        self.select.cut = progress.selection_cut
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.learner.progress.step if self.learner else 0
 
-    def _save(self, log_bytes: int) -> None:
-        self.progress.selection_cut, self.progress.log_bytes = self.select.cut, log_bytes
-        self.checkpoint.save(self.progress, {**self.optimiser.tensors(), "silent_tokens": self.silent_tokens})
+    def _open_log(self, kept: int) -> BinaryIO:
+        path = self.out / "training.jsonl"
+        path.touch()
+        if (length := path.stat().st_size) < kept:
+            expected = f"at least {kept} bytes, found {length}"
+            raise InsightError(f"{path}: expected {expected}; remove {self.checkpoint.folder} to start anew")
+        log = path.open("rb+")
+        log.truncate(kept)
+        log.seek(kept)
+        return log
 
-    def to_the_end(self, log_path: Path, show_progress: bool) -> None:
-        """Run the remaining steps, logging, and saving by the clock and when interrupted."""
-        steps, batch_size = self.train.steps, self.train.batch_size
-        log_every, saved_at = max(1, steps // _LOGGED_STEPS), time.monotonic()
-        log_path.touch()
-        if (length := log_path.stat().st_size) < self.progress.log_bytes:
-            expected = f"at least {self.progress.log_bytes} bytes, found {length}"
-            raise InsightError(f"{log_path}: expected {expected}; remove {self.checkpoint.folder} to start anew")
-        with (
-            log_path.open("rb+") as log,
-            Interruption() as interruption,
-            tqdm(
-                total=steps * batch_size,
-                initial=self.progress.step * batch_size,
-                desc="training",
-                unit="tok",
-                unit_scale=True,
-                disable=not show_progress,
-            ) as bar,
-        ):
-            log.truncate(self.progress.log_bytes)
-            log.seek(self.progress.log_bytes)
-            while self.progress.step < steps:
-                row = self._step(next(self.batches))
-                if self.progress.step % log_every == 0 or self.progress.step == steps:
-                    log.write((json.dumps(row, allow_nan=False) + "\n").encode())
-                bar.update(batch_size)
-                bar.set_postfix(step=self.progress.step, loss=row["loss"], fvu=row["fvu"][-1], refresh=False)
-                overdue = time.monotonic() - saved_at >= self.train.checkpoint_seconds
-                if interruption.requested or (overdue and self.progress.step < steps):
-                    log.flush()
-                    os.fsync(log.fileno())
-                    self._save(log.tell())
-                    saved_at = time.monotonic()
-                if interruption.requested:
-                    break
-
-    def _step(self, batch: Tensor) -> dict[str, Any]:
-        """One step; its line of the log."""
-        step = self.progress.step
-        weights = self.optimiser.weights
-        centred = (self._checked(batch, step) / self.progress.scale).sub_(weights.decoder_bias)
-        codes = self.select(Preactivations(weights, centred))
-        self.silent_tokens += len(centred)
-        self.silent_tokens[codes.concepts.long()] = 0
-        pairs = by_prefix(codes, self.config.levels)
-        result = self.nested(weights, centred, pairs)
-        found = gradients(weights, centred, pairs, result, result.slopes, self.gradients)
-        dead = (self.silent_tokens >= self.train.resolved_dead_after_tokens).nonzero().squeeze(1)
-        loss = result.loss
-        if len(dead):
-            loss = loss + add_auxiliary(weights, centred, result.residual(), dead, self.aux_coefficient, found)
-        if not bool(torch.isfinite(loss)):
-            raise InsightError(f"train: the loss is not finite at step {step}; lower lr (now {self.train.lr})")
-        self.optimiser.step(found, self.train.step_size(step))
-        if step >= self.train.resolved_threshold_start_step:
-            self._average_threshold(float(codes.activations.min()) if codes.nnz else 0.0)
-        self.progress.step += 1
-        return {
-            "step": step,
-            "loss": float(loss),
-            "fvu": [share if share == share else None for share in result.fvu.tolist()],
-            "l0": codes.nnz / len(centred),
-            "dead": len(dead) / self.config.n_concepts,
-        }
-
-    def _average_threshold(self, smallest: float) -> None:
-        """Exponential average without the bias of a first value: a decayed sum over a decayed count."""
-        beta = self.train.resolved_threshold_beta
-        self.progress.threshold_sum = beta * self.progress.threshold_sum + smallest
-        self.progress.threshold_count = beta * self.progress.threshold_count + 1
-
-    def _checked(self, batch: Tensor, step: int) -> Tensor:
-        if batch.dim() != 2 or batch.shape[1] != self.config.dim or not len(batch):
-            raise InsightError(
-                f"train: expected a batch [tokens, {self.config.dim}] at step {step}, found {[*batch.shape]}"
-            )
-        x = batch.to(self.device, torch.float32)
+    def checked(self, batch: Tensor, step: int) -> Tensor:
+        """A batch on the device, if it is one."""
+        dim = self.job.config.dim
+        if batch.dim() != 2 or batch.shape[1] != dim or not len(batch):
+            raise InsightError(f"train: expected a batch [tokens, {dim}] at step {step}, found {[*batch.shape]}")
+        x = batch.to(torch.float32)
         if not bool(torch.isfinite(x.sum())) and not bool(torch.isfinite(x).all()):
-            bad = f"{int((~torch.isfinite(x)).any(1).sum())} of {len(centred)} tokens"
+            bad = f"{int((~torch.isfinite(x)).any(1).sum())} of {len(x)} tokens"
             raise InsightError(f"train: NaN or infinite features in {bad} of the batch at step {step}; leave them out")
-        return x
+        return x.to(self.device, non_blocking=True)
 
-    def autoencoder(self) -> SparseAutoencoder:
-        """The autoencoder for raw features: u(x) = s u'(x / s), so biases and threshold are multiplied by the scale."""
-        scale, weights = self.progress.scale, self.optimiser.weights
-        sae = SparseAutoencoder(self.config).to(self.device)
-        folded = Weights(weights.encoder, weights.decoder, weights.encoder_bias * scale, weights.decoder_bias * scale)
-        for parameter, value in zip(sae.weights, folded):
-            parameter.copy_(value)
-        sae.threshold.fill_(scale * self.progress.threshold_sum / self.progress.threshold_count)
-        return sae.cpu()
+    def take(self, batch: Tensor, step: int) -> None:
+        """Learn from the batch of `step`, if that is the next; log it, and save by the clock."""
+        if step != self.step or step == self.job.train.steps:
+            return
+        if self.learner is None:
+            self.learner = Learner.start(self.job.config, self.job.train, batch)
+        self.report = self.learner.step(batch)
+        if self.step % self.log_every == 0 or self.step == self.job.train.steps:
+            row = self.report.row()
+            self.log.write((json.dumps(row, allow_nan=False) + "\n").encode())
+            if self.monitor:
+                self.monitor(row)
+        if time.monotonic() - self.saved_at >= self.job.train.checkpoint_seconds and self.step < self.job.train.steps:
+            self.save()
+
+    def save(self) -> None:
+        """Replace the checkpoint."""
+        if self.learner is None or self.report is None:
+            return  # nothing was learnt since the last one
+        self.report.row()  # weights of a run that diverges are not worth keeping
+        self.log.flush()
+        os.fsync(self.log.fileno())
+        self.learner.progress.log_bytes = self.log.tell()
+        self.checkpoint.save(self.learner.progress, self.learner.tensors())
+        self.saved_at = time.monotonic()
+
+    def close(self) -> None:
+        """No more steps in this process."""
+        self.log.close()
+
+    def finish(self) -> SparseAutoencoder:
+        """The autoencoder, written to its folder."""
+        if not self.finished:
+            assert self.learner is not None
+            self.learner.autoencoder().save_pretrained(self.out, self.recorded)
+        self.checkpoint.remove()
+        return SparseAutoencoder.from_pretrained(self.out)
 
 
 def _comparable(recorded: dict[str, Any]) -> dict[str, Any]:
