@@ -2,7 +2,7 @@
 
 Results are float32. On processors that multiply bfloat16 fast, the one dense product of a step is a bfloat16 screen
 that is settled in float32 (`preactivations`). Elsewhere it follows `torch.set_float32_matmul_precision`: at "highest"
-(torch's default) plain float32; "high" or "medium" allow TF32 or bfloat16 passes on a GPU, and on x86 processors another
+(torch's default) plain float32; "high" or "medium" allow TF32 or bfloat16 on a GPU, and on x86 processors another
 library whose float32 product is often nearly twice as fast at the same accuracy. Compare and resume runs under one
 setting.
 """
