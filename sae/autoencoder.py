@@ -18,6 +18,7 @@ from .codes import SparseCodes
 from .config import SaeConfig
 from .errors import InsightError
 from .files import atomic_write, read_json, write_json
+from .hub import downloaded, is_repository, upload
 from .inputs import normalise
 from .nested import reconstructions
 from .preactivations import Preactivations
@@ -112,9 +113,22 @@ class SparseAutoencoder(nn.Module):
         own = {"format": FORMAT, "format_version": FORMAT_VERSION, "sae": self.config.to_dict()}
         write_json(folder / "config.json", {**kept, **(extra or {}), **own})
 
+    def push_to_hub(self, repository: str, *, private: bool = False, extra: dict[str, Any] | None = None) -> str:
+        """Upload what `save_pretrained` writes, and a model card, to the Hugging Face hub; returns the address.
+
+        `repository` is "user/name"; it is made if need be. `extra` is as in `save_pretrained`.
+        """
+        return upload(self, repository, private=private, extra=extra)
+
     @classmethod
-    def from_pretrained(cls, folder: Path | str) -> SparseAutoencoder:
-        """Read a folder; `InsightError` names the file that is missing, damaged or of another format."""
+    def from_pretrained(cls, folder: Path | str, revision: str | None = None) -> SparseAutoencoder:
+        """Read a folder, or a repository "user/name" of the Hugging Face hub when no such folder exists.
+
+        `revision` is the repository's branch, tag or commit. `InsightError` names the file that is missing, damaged or
+        of another format.
+        """
+        if is_repository(folder):
+            folder = downloaded(str(folder), revision)
         folder = Path(folder)
         config = read_json(folder / "config.json")
         found = (config.get("format"), config.get("format_version")) if isinstance(config, dict) else (None, None)
