@@ -183,6 +183,20 @@ def test_above_within_fills_what_fits_and_tells_how_many_there_are(cuda, generat
 
 
 @on_device
+@pytest.mark.parametrize(("n", "d"), [(7, 45), (1, 1), (3, 1300), (0, 4)])
+def test_rounded_gives_bfloat16_rows_their_norms_and_what_was_lost(cuda, generator, n, d):
+    x = normal(generator, n, d)
+    low, norms, lost = cuda.rounded(x)
+    assert low.dtype == torch.bfloat16
+    if INTERPRETED:  # which cuts bits off where a GPU rounds
+        assert bool(((low.float() - x).abs() <= 2**-7 * x.abs()).all())
+    else:
+        assert torch.equal(low, x.bfloat16())
+    close(norms, x.double().norm(dim=1).cpu())
+    close(lost, (x.double() - low.double()).norm(dim=1).cpu())
+
+
+@on_device
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize(("n", "c", "k"), [(7, 61, 5), (3, 5000, 100), (2, 9, 1), (4, 6, 6), (1, 33, 32), (3, 8, 20)])
 def test_keep_largest_keeps_the_k_largest_of_each_row(cuda, generator, n, c, k, dtype):

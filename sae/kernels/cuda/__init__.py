@@ -6,6 +6,7 @@ Beside the interface of `sae.kernels`: `largest`, BatchTopK that never waits for
 from .adam import Step, across, adam, adam_rows
 from .largest import Largest, estimated_cut, largest, screen_radius
 from .nested import nested
+from .rounding import rounded
 from .select import Shortlist, above, above_within, keep_largest
 from .sparse import add_product, inner_products, sampled
 
@@ -24,6 +25,7 @@ __all__ = [
     "keep_largest",
     "largest",
     "nested",
+    "rounded",
     "sampled",
     "screen_radius",
 ]
