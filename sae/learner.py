@@ -94,7 +94,8 @@ class Learner:
         """Learn from one batch of finite features [n, d]."""
         step, weights = self.progress.step, self.optimiser.weights
         centred = (normalise(batch, self.config.inputs).tokens / self.progress.scale).sub_(weights.decoder_bias)
-        codes = self.select(Preactivations(weights, centred))
+        pre = Preactivations(weights, centred)
+        codes = self.select(pre)
         self.silent_tokens += len(centred)
         self.silent_tokens[codes.concepts.long()] = 0
         pairs = by_prefix(codes, self.config.levels)
@@ -103,7 +104,7 @@ class Learner:
         dead = (self.silent_tokens >= self.train.resolved_dead_after_tokens).nonzero().squeeze(1)
         loss = result.loss
         if len(dead):
-            loss = loss + add_auxiliary(weights, centred, result.residual(), dead, self.aux_coefficient, found)
+            loss = loss + add_auxiliary(pre, result.residual(), dead, self.aux_coefficient, found)
         self.optimiser.step(found, self.train.step_size(step))
         if step >= self.train.resolved_threshold_start_step:
             self._average_threshold(float(codes.activations.min()) if codes.nnz else 0.0)

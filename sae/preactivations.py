@@ -46,13 +46,15 @@ class Preactivations:
         self.n, self.n_concepts = len(centred), len(weights.encoder)
         fast = centred.dtype == torch.float32 and multiplies_bfloat16_fast(centred.device)
         self._radius: Tensor | None = None
+        self.operand: Tensor
+        """[n, d]: `centred` as the product takes it, in bfloat16 where that is a screen."""
         if fast and precision == "float32":
-            self._x, norms, lost = rounded(centred)
+            self.operand, norms, lost = rounded(centred)
             self._encoder, encoder_norms, encoder_lost = rounded(weights.encoder)
             self._radius = _radius(centred.shape[1], norms, lost, encoder_norms.max(), encoder_lost.max())
         else:
             dtype = torch.bfloat16 if precision == "bfloat16" else centred.dtype
-            self._x, self._encoder = centred.to(dtype), weights.encoder.to(dtype)
+            self.operand, self._encoder = centred.to(dtype), weights.encoder.to(dtype)
 
     def above(self, floor: float | Tensor) -> Candidates:
         """All pairs with u > `floor`, a number or one a concept [m]."""
@@ -71,11 +73,16 @@ class Preactivations:
 
     def _tiles(self) -> Iterator[tuple[int, int, Tensor]]:
         """Scores without the bias, tile by tile, in one piece of memory."""
-        size = max(1, _TILE_ENTRIES.get(self._x.device.type, 2**23) // self.n_concepts)
-        buffer = self._x.new_empty(min(size, self.n), self.n_concepts)
+        size = max(1, _TILE_ENTRIES.get(self.operand.device.type, 2**23) // self.n_concepts)
+        buffer = self.operand.new_empty(min(size, self.n), self.n_concepts)
         for begin in range(0, max(1, self.n), size):
             end = min(begin + size, self.n)
-            yield begin, end, torch.mm(self._x[begin:end], self._encoder.t(), out=buffer[: end - begin])
+            yield begin, end, torch.mm(self.operand[begin:end], self._encoder.t(), out=buffer[: end - begin])
+
+    def columns(self, concepts: Tensor) -> Tensor:
+        """u [n, concepts] of a few concepts, as the screen has them: rounded where it is."""
+        bias = self.weights.encoder_bias[concepts].to(self.operand.dtype)
+        return torch.addmm(bias, self.operand, self._encoder[concepts].t())
 
     def rows(self, tokens: Tensor | slice) -> Tensor:
         """u [tokens, m] of a few tokens."""

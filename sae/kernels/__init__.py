@@ -45,7 +45,10 @@ def rounded(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def keep_largest(x: Tensor, k: int) -> None:
-    """Set all but the k largest of each row of x [n, c], which is nowhere negative, to 0; of equals any may stay."""
+    """Set all but the k largest of each row of x [n, c] to 0; of equals any may stay.
+
+    x is float32 or bfloat16 and nowhere negative.
+    """
     _implementation(x).keep_largest(x, k)
 
 
@@ -67,7 +70,7 @@ def nested(
 
 
 def _implementation(tensor: Tensor) -> ModuleType:
-    if tensor.dtype == torch.float32:
+    if tensor.dtype in (torch.float32, torch.bfloat16):
         if tensor.device.type == "cuda":
             from . import cuda
 

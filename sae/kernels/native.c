@@ -169,31 +169,41 @@ int64_t above(const void *scores, int64_t is_bfloat16, const float *rows, const 
     return total;
 }
 
-/* Floats that are not negative are ordered like their bits. */
-EVERY_PROCESSOR static int64_t count_from(const int32_t *bits, int64_t n, int32_t least) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; i++) count += bits[i] >= least;
-    return count;
-}
-
-/* The k-th largest by halving the range of its bits: 31 passes over a row that is in the nearest cache. */
-void keep_largest(float *x, int64_t n, int64_t m, int64_t k) {
-#pragma omp parallel for schedule(dynamic, 16)
-    for (int64_t r = 0; r < n; r++) {
-        float *row = x + r * m;
-        int32_t *bits = (int32_t *)row, low = 1, high = INT32_MAX; /* at least k from `low` on, fewer from `high` on */
-        if (count_from(bits, m, low) <= k) continue;
-        int64_t from_low = m;
-        while (high - low > 1 && from_low != k) {
-            int32_t middle = low + (high - low) / 2;
-            int64_t count = count_from(bits, m, middle);
-            if (count >= k) low = middle, from_low = count;
-            else high = middle;
-        }
-        int64_t ties = from_low == k ? m : k - count_from(bits, m, low + 1); /* how many that equal `low` may stay */
-        for (int64_t j = 0; j < m; j++)
-            if (bits[j] < low || (bits[j] == low && --ties < 0)) row[j] = 0;
+/* The k-th largest by halving the range of its bits, as numbers that are not negative are ordered like their bits: some
+ * passes over a row that is in the nearest cache. */
+#define KEEP(NAME, COUNT, CLEAR, TYPE, INFINITE)                                                                       \
+    EVERY_PROCESSOR static int32_t COUNT(const TYPE *bits, int64_t n, TYPE least) {                                    \
+        int32_t count = 0;                                                                                             \
+        for (int64_t i = 0; i < n; i++) count += bits[i] >= least;                                                     \
+        return count;                                                                                                  \
+    }                                                                                                                  \
+    EVERY_PROCESSOR static void CLEAR(TYPE *bits, int64_t n, TYPE least) {                                             \
+        for (int64_t i = 0; i < n; i++) bits[i] = bits[i] < least ? 0 : bits[i];                                       \
+    }                                                                                                                  \
+    static void NAME(TYPE *bits, int64_t m, int64_t k) {                                                               \
+        int64_t low = 1, high = INFINITE, from_low = COUNT(bits, m, 1); /* fewer than k from `high` on */              \
+        if (from_low <= k) return;                                                                                     \
+        while (high - low > 1 && from_low != k) {                                                                      \
+            int64_t middle = low + (high - low) / 2, count = COUNT(bits, m, (TYPE)middle);                             \
+            if (count >= k)                                                                                            \
+                low = middle, from_low = count;                                                                        \
+            else                                                                                                       \
+                high = middle;                                                                                         \
+        }                                                                                                              \
+        CLEAR(bits, m, (TYPE)low);                                                                                     \
+        for (int64_t j = 0; j < m && from_low > k; j++) /* of those that equal `low`, the first go */                  \
+            if (bits[j] == low) bits[j] = 0, from_low--;                                                               \
     }
+KEEP(keep_float32, count_float32, clear_float32, int32_t, INT32_MAX)
+KEEP(keep_bfloat16, count_bfloat16, clear_bfloat16, int16_t, INT16_MAX)
+
+void keep_largest(void *x, int64_t is_bfloat16, int64_t n, int64_t m, int64_t k) {
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t r = 0; r < n; r++)
+        if (is_bfloat16)
+            keep_bfloat16((int16_t *)x + r * m, m, k);
+        else
+            keep_float32((int32_t *)x + r * m, m, k);
 }
 
 EVERY_PROCESSOR static float put_down(float *to, const float *from, float *sum, int64_t d) {

@@ -74,7 +74,7 @@ def rounded(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def keep_largest(x: Tensor, k: int) -> None:
     """See `kernels.keep_largest`."""
-    _call("keep_largest", x, len(x), x.shape[1], k)
+    _call("keep_largest", x, int(x.dtype == torch.bfloat16), len(x), x.shape[1], k)
 
 
 def nested(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-import sae.auxiliary
+import sae.preactivations
 from sae.auxiliary import add_auxiliary
 from sae.codes import SparseCodes
 from sae.nested import by_prefix, by_rank
@@ -59,10 +59,11 @@ def published(levels):
 def engine(weights, x, levels, dead, coefficient):
     """The same by the engine: nested result, gradients of all, auxiliary loss."""
     centred = x - weights.decoder_bias
-    pairs = by_prefix(BatchTopK(K)(Preactivations(weights, centred)), levels)
+    pre = Preactivations(weights, centred)
+    pairs = by_prefix(BatchTopK(K)(pre), levels)
     result = published(levels)(weights, centred, pairs)
     found = gradients(weights, centred, pairs, result, result.slopes, empty(weights))
-    added = add_auxiliary(weights, centred, result.residual(), dead, coefficient, found)
+    added = add_auxiliary(pre, result.residual(), dead, coefficient, found)
     return result, found, added
 
 
@@ -185,7 +186,7 @@ def test_in_bfloat16_the_auxiliary_gradient_points_the_same_way(generator, monke
     dead = silenced(weights, generator, 20)
     found = []
     for fast in (False, True):
-        monkeypatch.setattr(sae.auxiliary, "multiplies_bfloat16_fast", lambda device, fast=fast: fast)
+        monkeypatch.setattr(sae.preactivations, "multiplies_bfloat16_fast", lambda device, fast=fast: fast)
         _, whole, added = engine(weights, x, [48], dead, 0.5)
         found.append((whole.encoder[dead], whole.decoder[dead], added))
     for exact, rounded in zip(*found):
