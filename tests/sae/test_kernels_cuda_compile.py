@@ -29,7 +29,7 @@ KERNELS = [
         NESTED | {"n_levels": 1},
     ),
     ("rounding._rounded", "*fp32 *bf16 *fp32 *fp32 i32", {"BLOCK": 256}),
-    ("select._count", "*bf16 *fp32 *fp32 *i32 i32 i32", SEGMENTS),
+    ("select._count", "*bf16 *fp32 *fp32 *i16 i32 i32", SEGMENTS),
     ("select._fill", "*bf16 *fp32 *fp32 *i64 *i64 *fp32 i32 i32 i32", SEGMENTS),
     ("select._fill", "*fp32 *fp32 *fp32 *i64 *i64 *fp32 i32 i32", SEGMENTS | {"segments": 1}),
     ("select._keep_largest", "*fp32 i32 i32", {"BLOCK": 4096}),

@@ -63,7 +63,7 @@ def keep_largest(x: Tensor, k: int) -> None:
 def _ends(scores: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """int64 [n · segments]: entries above the bound up to the end of each segment of each row."""
     (n, m), segments = scores.shape, triton.cdiv(scores.shape[1], _SEGMENT)
-    counts = torch.empty(n * segments, dtype=torch.int32, device=scores.device)
+    counts = torch.empty(n * segments, dtype=torch.int16, device=scores.device)
     grid = (n, triton.cdiv(segments, _SEGMENTS))
     _count[grid](scores, rows, columns, counts, m, segments, _SEGMENTS, _SEGMENT)
     return counts.cumsum(0)
@@ -88,7 +88,7 @@ def _count(scores, rows, columns, counts, m, segments, SEGMENTS: tl.constexpr, S
     inside = column < m
     score = tl.load(scores + row * m + column, mask=inside, other=0.0).to(tl.float32)
     bound = tl.load(rows + row) + tl.load(columns + column, mask=inside, other=0.0)
-    counted = tl.sum((inside & (score > bound)).to(tl.int32), 1)
+    counted = tl.sum((inside & (score > bound)).to(tl.int32), 1).to(tl.int16)
     tl.store(counts + row * segments + segment, counted, mask=segment < segments)
 
 
