@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import sae.preactivations
 from benchmarks.sae_parity import peer_trainer
 from sae import SaeConfig, SparseAutoencoder, TensorSource, TrainConfig, evaluate, train
 from sae.initial import initial_weights
@@ -23,7 +24,9 @@ def as_ours(theirs) -> SparseAutoencoder:
 
 @peer
 @pytest.mark.parametrize("dead_after", [10**7, 2 * BATCH], ids=["none dead", "many dead"])
-def test_training_follows_the_published_code_step_for_step(generator, tmp_path, dead_after):
+@pytest.mark.parametrize("screened", [False, True], ids=["float32", "screen"])
+def test_training_follows_the_published_code_step_for_step(generator, tmp_path, monkeypatch, dead_after, screened):
+    monkeypatch.setattr(sae.preactivations, "multiplies_bfloat16_fast", lambda device: screened)
     pytest.importorskip("dictionary_learning", reason="pip install '.[peers]' to run this test")
     atoms = torch.randn(60, CONFIG.dim, generator=generator)
     x = torch.rand(20_000, 60, generator=generator) * (torch.rand(20_000, 60, generator=generator) < 0.05)
@@ -43,7 +46,10 @@ def test_training_follows_the_published_code_step_for_step(generator, tmp_path, 
     ours, theirs = train(source, CONFIG, run, tmp_path, progress=False), as_ours(trainer.ae)
     for name, own, other in zip(ours.weights._fields, ours.weights, theirs.weights):
         moved = (other - getattr(initial_weights(CONFIG, first, run.seed), name)).norm()
-        assert (own - other).norm() < 0.02 * moved, name
+        # Adam makes steps of one size of gradients of any size, so those of dead concepts show that bfloat16 gave them.
+        tolerance = 0.02 if dead_after == 10**7 else 0.1 if screened else 0.05
+        assert (own - other).norm() < tolerance * moved, name
     assert float(ours.threshold) == pytest.approx(float(theirs.threshold), rel=0.02)
     assert evaluate(ours, [x])["fvu"] == pytest.approx(evaluate(theirs, [x])["fvu"], rel=0.005)
-    torch.testing.assert_close(theirs(x), trainer.ae(x).detach(), rtol=1e-4, atol=1e-4)
+    differ = (theirs(x) - trainer.ae(x).detach()).abs().amax(1) > 1e-4
+    assert int(differ.sum()) <= 3  # tokens with an activation within rounding of the threshold
