@@ -40,5 +40,5 @@ def open_monitor(monitor: Monitor, out: Path, settings: dict[str, Any]) -> Calla
 def _scalars(row: dict[str, Any]) -> dict[str, float]:
     """The numbers of a line, those of levels by name; what was not measured is left out."""
     flat = {name: value for name, value in row.items() if name != "fvu" and value is not None}
-    levels = {f"fvu/level {level}": share for level, share in enumerate(row["fvu"]) if share is not None}
+    levels = {f"fvu/level_{level}": share for level, share in enumerate(row["fvu"]) if share is not None}
     return {**flat, **levels}
