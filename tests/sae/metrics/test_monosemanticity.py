@@ -78,6 +78,16 @@ def test_stronger_activations_weigh_more():
     assert metered(codes, embeddings, 2).result().score.tolist() == pytest.approx([6 / 11])
 
 
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_what_is_always_on_is_weighed_above_its_minimum(size):
+    embeddings = torch.tensor([[1.0, 0], [1, 0], [1, 0], [0, 1]])
+    codes = SparseCodes.from_dense(torch.tensor([[2.0, 2], [3, 2], [2, 2], [4, 3]]))
+    # of the first concept 1 and 2 remain, in samples at cosine 0; of the second 1 in a single sample
+    score = metered(codes, embeddings, size).result().score
+    assert score[0] == 0
+    assert score[1].isnan()
+
+
 def test_two_passes_merged_are_one_pass(codes, generator):
     embeddings = torch.randn(40, 5, generator=generator)
     whole = metered(codes, embeddings, 40).result()
