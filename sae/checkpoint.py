@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .config import is_default
 from .errors import InsightError
 from .files import atomic_write, read_json, write_json
 
@@ -81,12 +82,17 @@ class Checkpoint:
 
 
 def refuse_other_settings(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """`InsightError` naming the first setting in which a run on disk differs from the one that is asked for."""
+    """`InsightError` naming the first setting in which a run on disk differs from the one that is asked for.
+
+    A setting that did not exist when the run was begun is the same if it stands at its default.
+    """
     for group, values in wanted.items():
         theirs = found.get(group)
         if not isinstance(values, dict) or not isinstance(theirs, dict):
             values, theirs = {"": values}, {"": theirs}
         for name in sorted(values.keys() | theirs.keys()):
+            if name not in theirs and is_default(group, name, values[name]):
+                continue
             if values.get(name) != theirs.get(name):
                 what = ".".join(filter(None, (group, name)))
                 found_here = f"{what} = {theirs.get(name)}, now {values.get(name)} is asked for"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from itertools import accumulate
 from math import isclose
 from typing import Any, Literal, TypeVar, get_args
@@ -15,11 +15,16 @@ PUBLISHED_FRACTIONS = (0.008, 0.03, 0.06, 0.12, 0.24, 0.542)
 _DEAD_AFTER_TOKENS = 10_000_000
 _THRESHOLD_START_STEP = 1_000
 _THRESHOLD_BETA = 0.999
+_INF = float("inf")
 
 Selection = Literal["batch_topk", "topk", "jumprelu", "relu", "gated"]
 """Which pairs of token and concept are active; see `SaeConfig.selection`."""
 Inputs = Literal["raw", "unit_norm", "layer_norm"]
 """What is done to a token before it is encoded; see `SaeConfig.inputs`."""
+BiasStart = Literal["geometric_median", "mean", "zero"]
+Dictionary = Literal["free", "archetypal"]
+LevelWeights = Literal["published", "mean", "sum", "reversed"]
+Revival = Literal["auxk", "resample", "none"]
 
 Config = TypeVar("Config", bound="SaeConfig | TrainConfig")
 
@@ -106,14 +111,64 @@ class TrainConfig:
     """Steps over which the step size rises linearly to `lr`."""
     decay_steps: int = 0
     """Last steps, over which the step size falls linearly towards 0."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's memories of gradients and of their squares."""
+    max_gradient_norm: float | None = 1.0
+    """Gradients of all parameters together are clipped to this norm."""
+    accumulate: int = 1
+    """A batch is worked through in this many equal parts, each with a selection of its own; gradients are averaged."""
+
+    # Where training starts.
     rescale: bool = True
     """Divide features by one number, measured on the first batch, so that their mean squared norm is `dim`. It is
     folded back on save: the saved autoencoder takes raw features."""
+    bias_start: BiasStart = "geometric_median"
+    """First decoder bias: geometric median (published) or mean of the first batch, or zero. `mean` is what others call
+    mean-centring: a constant subtracted from all features is a constant in the bias."""
+    dictionary: Dictionary = "free"
+    """`archetypal`: atoms lie in the hull of data points, up to `archetype_slack` (see `archetypal`)."""
+    n_archetypes: int = 1024
+    """Those points: k-means centroids of the first batch, or its tokens if they are no more."""
+    archetype_slack: float = 0.1
+    """How far an atom may leave the hull, as a share of the mean norm of those points."""
+
+    # The loss.
+    level_weights: LevelWeights = "published"
+    """Weights of G levels' errors: 1/G² each (published), 1/G each (`mean`), 1 each (`sum`), or the share of G, ..., 1
+    in their sum (`reversed`: coarse levels weigh most)."""
+    empty_prefix: bool = False
+    """Count the error of the decoder bias alone as a level of its own."""
+    random_prefixes: int = 0
+    """If not 0: instead of the config's levels, this many prefixes, drawn anew each step; the last is the whole."""
+    nested_k: tuple[int, ...] = ()
+    """If given: instead of prefixes, levels are the so many strongest concepts of each token (selection `topk`; rising,
+    the last is k)."""
+    normalised_loss: bool = False
+    """Divide the errors by the batch's variance instead of its number of tokens (a mean of FVU)."""
+
+    # How many concepts are active.
+    k_start: int | None = None
+    """k of the first step, from which it goes linearly to the config's k ..."""
+    k_anneal_steps: int = 0
+    """... over so many steps."""
+    sparsity_coefficient: float | None = None
+    """Weight of the penalty of `jumprelu`, `relu` and `gated`. None: it is adapted until k concepts are active."""
+    bandwidth: float = 0.2
+    """Width of the band round a threshold in which pairs tell `jumprelu` how to move it, as a share of the first
+    threshold."""
+
+    # Concepts that are never active.
+    revival: Revival = "auxk"
+    """What revives dead concepts: the auxiliary loss, resampling from badly reconstructed tokens, or nothing."""
     aux_coefficient: float = 1 / 32
     """Weight of the auxiliary loss that revives dead concepts, for features of unit mean squared norm (with `rescale`
     it is multiplied by `dim`, as the nested loss is by the features' scale)."""
     dead_after_tokens: int | None = None
     """Tokens without activation after which a concept counts as dead."""
+    resample_steps: int = 1000
+    """Steps between resamplings."""
+
+    # The inference threshold of `batch_topk`, and safety.
     threshold_start_step: int | None = None
     """The inference threshold is averaged over the steps after this one."""
     threshold_beta: float | None = None
@@ -124,11 +179,36 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _require(self.steps >= 1, "steps", "at least 1", self.steps)
         _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
-        _require(0 < self.lr < float("inf"), "lr", "a positive number", self.lr)
+        _require(0 < self.lr < _INF, "lr", "a positive number", self.lr)
         _require(0 <= self.warmup_steps <= self.steps, "warmup_steps", f"0 to steps = {self.steps}", self.warmup_steps)
         _require(0 <= self.decay_steps <= self.steps, "decay_steps", f"0 to steps = {self.steps}", self.decay_steps)
-        _require(0 <= self.aux_coefficient < float("inf"), "aux_coefficient", "0 or more", self.aux_coefficient)
+        betas_hold = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        _require(betas_hold, "betas", "two numbers of at least 0, below 1", self.betas)
+        norm = self.max_gradient_norm
+        _require(norm is None or norm > 0, "max_gradient_norm", "a positive number or None", norm)
+        parts = f"1 to batch_size = {self.batch_size}"
+        _require(1 <= self.accumulate <= self.batch_size, "accumulate", parts, self.accumulate)
+        for name, choices in _CHOICES.items():
+            _require(getattr(self, name) in get_args(choices), name, f"one of {get_args(choices)}", getattr(self, name))
+        _require(self.n_archetypes >= 1, "n_archetypes", "at least 1", self.n_archetypes)
+        _require(0 <= self.archetype_slack < _INF, "archetype_slack", "0 or more", self.archetype_slack)
+        few = 0 <= self.random_prefixes <= 200
+        _require(few, "random_prefixes", "0 to 200", self.random_prefixes)
+        rising = list(self.nested_k) == sorted(set(self.nested_k)) and min(self.nested_k, default=1) >= 1
+        _require(rising, "nested_k", "rising numbers of at least 1", self.nested_k)
+        one_kind = not (self.nested_k and (self.random_prefixes or self.empty_prefix))
+        _require(one_kind, "nested_k", "no random_prefixes and no empty_prefix beside it", self.nested_k)
+        _require(self.k_start is None or self.k_start >= 1, "k_start", "at least 1", self.k_start)
+        up_to_end = 0 <= self.k_anneal_steps <= self.steps
+        _require(up_to_end, "k_anneal_steps", f"0 to steps = {self.steps}", self.k_anneal_steps)
+        coefficient = self.sparsity_coefficient
+        _require(coefficient is None or 0 <= coefficient < _INF, "sparsity_coefficient", "0 or more", coefficient)
+        _require(0 < self.bandwidth <= 2, "bandwidth", "above 0, at most 2", self.bandwidth)
+        _require(0 <= self.aux_coefficient < _INF, "aux_coefficient", "0 or more", self.aux_coefficient)
         _require(self.resolved_dead_after_tokens >= 1, "dead_after_tokens", "at least 1", self.dead_after_tokens)
+        _require(self.resample_steps >= 1, "resample_steps", "at least 1", self.resample_steps)
+        atoms_are_free = self.dictionary == "free" or self.revival != "resample"
+        _require(atoms_are_free, "revival", "another than resample with an archetypal dictionary", self.revival)
         start = self.resolved_threshold_start_step
         _require(0 <= start < self.steps, "threshold_start_step", f"0 to steps - 1 = {self.steps - 1}", start)
         _require(0 <= self.resolved_threshold_beta < 1, "threshold_beta", "at least 0, below 1", self.threshold_beta)
@@ -166,14 +246,44 @@ class TrainConfig:
         fall = (self.steps - step) / self.decay_steps if self.decay_steps else 1.0
         return self.lr * min(1.0, rise, fall)
 
+    def annealed_k(self, step: int, k: int) -> int:
+        """The k of step 0, 1, ... on the way from `k_start` to the config's `k`."""
+        if self.k_start is None or step >= self.k_anneal_steps:
+            return k
+        return round(self.k_start + (k - self.k_start) * step / self.k_anneal_steps)
+
+    def fits(self, config: SaeConfig) -> None:
+        """`InsightError` where this run is none for an autoencoder of `config`."""
+        m = config.n_concepts
+        _require((self.k_start or 1) <= m, "k_start", f"1 to n_concepts = {m}", self.k_start)
+        _require(self.random_prefixes <= m, "random_prefixes", f"0 to n_concepts = {m}", self.random_prefixes)
+        if self.nested_k:
+            _require(config.selection == "topk", "nested_k", "selection topk beside it", config.selection)
+            _require(self.nested_k[-1] == config.k, "nested_k", f"k = {config.k} as its last", self.nested_k)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
-        return asdict(self)
+        return {**asdict(self), "betas": list(self.betas), "nested_k": list(self.nested_k)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
         """From the JSON form; `InsightError` when keys are missing or unknown."""
-        return cls(**_checked_keys(cls, values))
+        values = dict(_checked_keys(cls, values))
+        for name in ("betas", "nested_k"):
+            if name in values:
+                values[name] = tuple(values[name])
+        return cls(**values)
+
+
+_CHOICES = {"bias_start": BiasStart, "dictionary": Dictionary, "level_weights": LevelWeights, "revival": Revival}
+
+
+def is_default(group: str, name: str, value: Any) -> bool:
+    """Whether setting `name` of "sae" or "train", in JSON form, says what its absence said before it existed."""
+    kind = {"sae": SaeConfig, "train": TrainConfig}.get(group)
+    defaults = {field.name: field.default for field in fields(kind)} if kind else {}
+    found = defaults.get(name, MISSING)
+    return found is not MISSING and value == (list(found) if isinstance(found, tuple) else found)
 
 
 def _require(holds: bool, name: str, expected: str, found: object) -> None:
