@@ -78,7 +78,8 @@ def _prepared(path: Path, parts: Parts, content: dict[str, object], normalize: b
 
 
 def _as_array(value: object) -> object:
-    return torch.tensor(value, dtype=torch.float64) if isinstance(value, int | float) else value
+    number = isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**53)
+    return torch.tensor(value, dtype=torch.float64) if number else value
 
 
 def _select(

@@ -4,7 +4,7 @@ Arrays: W_enc [d, m], W_dec [m, d], b_dec [d] and b_enc [m] (gated: b_gate, b_ma
 checkpoints of BatchTopK training: topk_threshold []). `cfg.json` since version 6: architecture, d_in, d_sae,
 apply_b_dec_to_input, normalize_activations, k, rescale_acts_by_decoder_norm, metadata. Before: the same keys among
 others, no architecture in the oldest (standard), activation_fn(_str) "relu" or "topk" with activation_fn_kwargs.k,
-and sometimes an array scaling_factor of a fine-tuned decoder.
+and sometimes an array scaling_factor or finetuning_scaling_factor [m] of a fine-tuned decoder.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from .reading import Checkpoint, mean_count, read_safetensors, read_settings, wh
 
 ARCHITECTURES = ("standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka_batchtopk")
 _BATCH_TOPK = ("batchtopk", "matryoshka_batchtopk")
+_SMALLEST_FACTOR = 1e-30
+_FLAGS = {"apply_b_dec_to_input": True, "rescale_acts_by_decoder_norm": False, "finetuning_scaling_factor": False}
 
 
 def load_saelens(folder: Path | str) -> SparseAutoencoder:
@@ -70,6 +72,9 @@ def _settings(path: Path) -> dict[str, Any]:
     architecture = settings.setdefault("architecture", "standard")
     if architecture not in ARCHITECTURES:
         raise InsightError(f"{path}: expected an architecture among {', '.join(ARCHITECTURES)}, found {architecture}")
+    for name, default in _FLAGS.items():
+        if not isinstance(settings.setdefault(name, default), bool):
+            raise InsightError(f"{path}: expected {name} to be true or false, found {settings[name]}")
     if settings.get("normalize_activations") in (None, False):
         settings["normalize_activations"] = "none"
     if settings["normalize_activations"] is True:
@@ -83,11 +88,12 @@ def _weights(checkpoint: Checkpoint, settings: dict[str, Any]) -> Parts:
     decoder, decoder_bias = checkpoint.take("W_dec", m, d), checkpoint.take("b_dec", d)
     gated = settings["architecture"] == "gated"
     parts = Parts(encoder, decoder, checkpoint.take("b_gate" if gated else "b_enc", m), decoder_bias)
-    if not settings.get("apply_b_dec_to_input", True):
+    subtracted = settings["apply_b_dec_to_input"]
+    if not subtracted:
         parts = parts.without_pre_bias()
     if gated:
         magnitude, bias = checkpoint.take("r_mag", m), checkpoint.take("b_mag", m)
-        if not settings.get("apply_b_dec_to_input", True):
+        if not subtracted:
             bias = bias + magnitude.exp() * (encoder @ decoder_bias)
         parts = parts.of_gate(magnitude, bias)
     if "topk_threshold" in checkpoint:
@@ -96,13 +102,14 @@ def _weights(checkpoint: Checkpoint, settings: dict[str, Any]) -> Parts:
         parts = replace(parts, threshold=checkpoint.take("log_threshold", m).exp())
     elif settings["architecture"] in ("jumprelu", *_BATCH_TOPK):
         parts = replace(parts, threshold=checkpoint.take("threshold", m))
-    if settings.get("rescale_acts_by_decoder_norm"):
+    if settings["rescale_acts_by_decoder_norm"]:
         parts = parts.with_decoder_norms_in_activations()
-    if "scaling_factor" in checkpoint:
-        factor = checkpoint.take("scaling_factor", m)
-        if not settings.get("finetuning_scaling_factor") and not torch.allclose(factor, torch.ones_like(factor)):
-            raise InsightError(f"{checkpoint.path}: found a scaling_factor which cfg.json says is not in use")
-        parts = replace(parts, decoder=parts.decoder * factor.unsqueeze(1))
+    for name in ("scaling_factor", "finetuning_scaling_factor"):
+        if name in checkpoint:
+            factor = checkpoint.take(name, m)
+            if not settings["finetuning_scaling_factor"] and not torch.allclose(factor, torch.ones_like(factor)):
+                raise InsightError(f"{checkpoint.path}: found a {name} which cfg.json says is not in use")
+            parts = replace(parts, decoder=parts.decoder * factor.unsqueeze(1))
     return parts
 
 
@@ -118,7 +125,7 @@ def _prepared(path: Path, parts: Parts, settings: dict[str, Any]) -> tuple[Parts
     if normalization == "expected_average_only_in":
         scaler = path.with_name("activation_scaler.json")
         factor = read_settings(scaler).get("scaling_factor") if scaler.is_file() else None
-        if isinstance(factor, int | float) and 0 < factor < float("inf"):
+        if isinstance(factor, int | float) and _SMALLEST_FACTOR < factor < 1 / _SMALLEST_FACTOR:
             return parts.of_scaled_inputs(float(factor)), "raw"
         missing = "the factor of the features, which is not in the folder (activation_scaler.json)"
     else:

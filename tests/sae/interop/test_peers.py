@@ -77,16 +77,58 @@ def test_dictionary_learning(generator, tmp_path):
         compare(load_dictionary_learning(tmp_path), x, theirs.encode(x), theirs(x))
 
 
+def test_what_dictionary_learning_trains_and_saves(generator, tmp_path):
+    """With `normalize_activations` the scale of the features is folded into the file by its own `trainSAE`."""
+    pytest.importorskip("dictionary_learning")
+    from dictionary_learning import trainers
+    from dictionary_learning.trainers.matryoshka_batch_top_k import MatryoshkaBatchTopKTrainer
+    from dictionary_learning.training import trainSAE
+    from dictionary_learning.utils import load_dictionary
+
+    common = {"steps": 30, "activation_dim": D, "dict_size": M, "layer": 0, "lm_name": "none", "device": "cpu"}
+    sparse = {**common, "k": K, "warmup_steps": 1, "threshold_start_step": 2, "lr": 1e-3}
+    runs = [
+        {"trainer": trainers.TopKTrainer, **sparse},
+        {"trainer": trainers.BatchTopKTrainer, **sparse},
+        {"trainer": MatryoshkaBatchTopKTrainer, **sparse, "group_fractions": [0.2, 0.3, 0.5]},
+        {"trainer": trainers.StandardTrainer, **common, "warmup_steps": 1, "sparsity_warmup_steps": 2},
+    ]
+    data = [7 * random(generator, 128, D) + 2 for _ in range(140)]
+    trainSAE(iter(data), runs, steps=30, save_dir=str(tmp_path), normalize_activations=True, device="cpu")
+    x = 7 * random(generator, N, D) + 2  # trainSAE scales what it is given in place
+    for number in range(len(runs)):
+        folder = tmp_path / f"trainer_{number}"
+        theirs, _ = load_dictionary(str(folder), device="cpu")
+        sae = load_dictionary_learning(folder)
+        compare(sae, x, theirs.encode(x), theirs(x))
+        assert sae.config.selection == ("topk", "batch_topk", "batch_topk", "relu")[number]
+
+
 def _lenses(lens):
     common = {"d_in": D, "d_sae": M}
     for normalization in ("none", "layer_norm", "constant_norm_rescale"):
         for subtract in (True, False):
             how = {**common, "normalize_activations": normalization, "apply_b_dec_to_input": subtract}
+            if lens.__version__ < "6":
+                yield from _lenses_before_6(lens, how)
+                continue
             yield lens.StandardSAE(lens.StandardSAEConfig(**how))
             yield lens.GatedSAE(lens.GatedSAEConfig(**how))
             yield lens.JumpReLUSAE(lens.JumpReLUSAEConfig(**how))
             for rescale in (True, False):
                 yield lens.TopKSAE(lens.TopKSAEConfig(**how, k=K, rescale_acts_by_decoder_norm=rescale))
+
+
+def _lenses_before_6(lens, how):
+    common = {"dtype": "float32", "device": "cpu", "context_size": 8, "model_name": "-", "hook_name": "-"}
+    common |= {"hook_layer": 0, "hook_head_index": None, "prepend_bos": True, "dataset_path": "-"}
+    common |= {"dataset_trust_remote_code": True, "sae_lens_training_version": None, **how}
+    topk = {"activation_fn_str": "topk", "activation_fn_kwargs": {"k": K}}
+    for architecture in ("standard", "gated", "jumprelu"):
+        relu = {"architecture": architecture, "activation_fn_str": "relu"}
+        for tuned in (True, False) if architecture == "standard" else (False,):
+            yield lens.SAE(lens.SAEConfig(**common, **relu, finetuning_scaling_factor=tuned))
+    yield lens.SAE(lens.SAEConfig(**common, **topk, architecture="standard", finetuning_scaling_factor=False))
 
 
 def test_saelens(generator, tmp_path):
@@ -95,13 +137,14 @@ def test_saelens(generator, tmp_path):
     for theirs in _lenses(lens):
         fill(theirs, generator)
         theirs.save_model(tmp_path)
-        compare(load_saelens(tmp_path), x, theirs.encode(x), theirs(x))
+        codes = theirs.encode(x)
+        compare(load_saelens(tmp_path), x, codes, theirs.decode(codes))
 
 
 @pytest.mark.parametrize("rescale", [True, False])
 @pytest.mark.parametrize("nested", [True, False])
 def test_saelens_batch_topk_training(generator, tmp_path, nested, rescale):
-    lens = pytest.importorskip("sae_lens")
+    lens = pytest.importorskip("sae_lens", minversion="6")
     how = {"d_in": D, "d_sae": M, "k": 4.6, "rescale_acts_by_decoder_norm": rescale}
     if nested:
         config = lens.MatryoshkaBatchTopKTrainingSAEConfig(**how, matryoshka_widths=[8, 20, M])
@@ -123,7 +166,7 @@ def test_saelens_batch_topk_training(generator, tmp_path, nested, rescale):
 @pytest.mark.parametrize("inputs", ["raw", "unit_norm", "layer_norm"])
 @pytest.mark.parametrize("selection", ["batch_topk", "topk", "jumprelu", "relu", "gated"])
 def test_saelens_reads_our_export(generator, tmp_path, selection, inputs):
-    lens = pytest.importorskip("sae_lens")
+    lens = pytest.importorskip("sae_lens", minversion="6")
     sae = SparseAutoencoder(SaeConfig(D, M, K, (0.2, 0.8), selection=selection, inputs=inputs))
     for weight in sae.weights:
         weight.copy_(random(generator, *weight.shape, scale=0.4))
@@ -167,22 +210,27 @@ def test_overcomplete(generator, tmp_path):
         compare(load_overcomplete(tmp_path / "sae.pt", **said), x, codes, reconstructions)
 
 
+def _saevs(nn):
+    if not hasattr(nn, "modeling"):  # PyPI's 0.1.0
+        config = importlib.import_module("saev.config").SparseAutoencoder(d_vit=D, exp_factor=M // D)
+        yield nn.SparseAutoencoder(config), lambda theirs, x: theirs(x)[:2]
+        return
+    for activation in (nn.modeling.Relu(), nn.modeling.TopK(top_k=K), nn.modeling.BatchTopK(top_k=K)):
+        config = nn.SparseAutoencoderConfig(d_model=D, d_sae=M, activation=activation)
+        yield nn.SparseAutoencoder(config), lambda theirs, x: (theirs(x).x_hats[:, -1], theirs(x).f_x)
+
+
 def test_saev(generator, tmp_path):
     nn = pytest.importorskip("saev.nn")
-    from saev.nn import modeling
-
-    if not hasattr(modeling, "SCHEMA_VERSION"):
-        pytest.skip("an older saev; this test needs the one of its repository")
     x = random(generator, N, D)
-    for activation in (modeling.Relu(), modeling.TopK(top_k=K), modeling.BatchTopK(top_k=K)):
-        theirs = nn.SparseAutoencoder(nn.SparseAutoencoderConfig(d_model=D, d_sae=M, activation=activation))
+    for theirs, run in _saevs(nn):
         fill(theirs, generator)
-        for _ in range(40):
+        for _ in range(40):  # BatchTopK measures its threshold
             theirs(x)
         theirs.eval()
-        nn.dump(tmp_path / "sae.pt", theirs)
-        encoded = theirs(x)
-        compare(load_saev(tmp_path / "sae.pt"), x, encoded.f_x, encoded.x_hats[:, -1])
+        nn.dump(str(tmp_path / "sae.pt"), theirs)
+        reconstructions, codes = run(theirs, x)
+        compare(load_saev(tmp_path / "sae.pt"), x, codes, reconstructions)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import pickle
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -14,6 +15,10 @@ from sae.interop import load_dictionary_learning, load_msae, load_overcomplete, 
 
 from .formulas import random
 
+pytestmark = [  # torch's own remarks on the files that we forge
+    pytest.mark.filterwarnings("ignore:Detected pickle protocol"),
+    pytest.mark.filterwarnings("ignore:Validating sparse tensor"),
+]
 D, M = 6, 10
 SAEV_LINE = json.dumps({"schema": 5, "cfg": {"activation": {"cls": "Relu", "params": {}}}}).encode() + b"\n"
 
@@ -85,21 +90,109 @@ def test_a_damaged_file_is_named(generator, tmp_path, name):
         load(tmp_path / name)
 
 
-def test_flipped_bytes_never_raise_anything_else(generator, tmp_path):
-    file = tmp_path / "ae.pt"
-    torch.save(jumprelu(generator), file)
+def contents(generator):
+    """A file that each importer takes as it is."""
+    shapes = {"encoder": (D, M), "decoder": (M, D), "latent_bias": (M,), "pre_bias": (D,)}
+    msae = {"model": {name: random(generator, *shape) for name, shape in shapes.items()}}
+    msae |= {"mean_center": torch.zeros(D), "scaling_factor": 1.5, "target_norm": np.sqrt(D)}
+    saev = jumprelu(generator)
+    del saev["threshold"]
+    of_overcomplete = overcomplete(generator)
+    of_overcomplete["dictionary._weights"] = torch.nn.functional.normalize(of_overcomplete["dictionary._weights"])
+    return dict(zip(IMPORTERS, (jumprelu(generator), of_overcomplete, saev, msae)))
+
+
+@pytest.mark.parametrize("name", IMPORTERS)
+def test_flipped_bytes_never_raise_anything_else(generator, tmp_path, name):
+    load, save = IMPORTERS[name]
+    file = tmp_path / name
+    save(contents(generator)[name], file)
+    load(file)
     whole = file.read_bytes()
     refused = 0
-    for _ in range(150):
+    for _ in range(60):
         damaged = bytearray(whole)
         for place in torch.randint(len(whole), (4,), generator=generator).tolist():
             damaged[place] ^= 1 + int(torch.randint(255, (), generator=generator))
         file.write_bytes(damaged)
         try:
-            load_dictionary_learning(file)
+            load(file)
         except InsightError:
             refused += 1
-    assert refused > 50
+    assert refused > 15
+
+
+ODD = [None, [], {}, [None], "x", -1, 0, 2.5, True, 10**400, float("nan"), float("inf")]
+
+
+def places(value, path=()):
+    """Where the leaves and branches of a JSON value are."""
+    yield path
+    if isinstance(value, dict):
+        for key in value:
+            yield from places(value[key], (*path, key))
+
+
+def with_odd(value, path, odd):
+    if not path:
+        return odd
+    return {**value, path[0]: with_odd(value[path[0]], path[1:], odd)}
+
+
+def never_raises_anything_else(settings, write, load):
+    refusals = []
+    for path in places(settings):
+        for odd in ODD:
+            write(with_odd(settings, path, odd))
+            try:
+                load()
+            except InsightError as error:
+                refusals.append(str(error))
+    assert refusals
+    assert not any("\n" in line for line in refusals)
+
+
+def test_odd_settings_never_raise_anything_else(generator, tmp_path):
+    w = jumprelu(generator)
+    details = {"k": 3.5, "matryoshka_widths": [4, M]}
+    common = {"metadata": {"training_architecture": "matryoshka_batchtopk", "training_architecture_details": details}}
+    common |= {"apply_b_dec_to_input": True, "normalize_activations": "none", "rescale_acts_by_decoder_norm": True}
+    cfg = tmp_path / "cfg.json"
+    for architecture in ("jumprelu", "topk", "matryoshka_batchtopk"):
+        arrays = dict(w)
+        if architecture == "topk":
+            del arrays["threshold"]
+        save_file(arrays | {"threshold": torch.ones(M)} if "threshold" in arrays else arrays, weights_of(tmp_path))
+        settings = {**common, **details, "architecture": architecture, "k": 3}
+        never_raises_anything_else(settings, lambda s: cfg.write_text(json.dumps(s)), lambda: load_saelens(tmp_path))
+    scaler = {"scaling_factor": 0.5}
+    cfg.write_text(json.dumps({"architecture": "topk", "k": 3, "normalize_activations": "expected_average_only_in"}))
+    del w["threshold"]
+    save_file(w, weights_of(tmp_path))
+    never_raises_anything_else(
+        scaler,
+        lambda s: (tmp_path / "activation_scaler.json").write_text(json.dumps(s)),
+        lambda: load_saelens(tmp_path),
+    )
+
+    torch.save(jumprelu(generator), tmp_path / "ae.pt")
+    never_raises_anything_else(
+        {"trainer": {"dict_class": "JumpReluAutoEncoder", "target_l0": 4}},
+        lambda s: (tmp_path / "config.json").write_text(json.dumps(s)),
+        lambda: load_dictionary_learning(tmp_path),
+    )
+
+    def write_line(line):
+        with (tmp_path / "saev.pt").open("wb") as file:
+            file.write(json.dumps(line).encode() + b"\n")
+            torch.save(w, file)
+
+    header = {"schema": 5, "cfg": {"activation": {"cls": "TopK", "params": {"top_k": 3}}}}
+    never_raises_anything_else(header, write_line, lambda: load_saev(tmp_path / "saev.pt"))
+
+
+def weights_of(folder):
+    return folder / "sae_weights.safetensors"
 
 
 def test_wrong_shapes_types_and_numbers_are_named(generator, tmp_path):
