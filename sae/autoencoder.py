@@ -71,10 +71,11 @@ class SparseAutoencoder(nn.Module):
     def _encode(self, tokens: Tensor, size: int) -> SparseCodes:
         encoder, decoder, encoder_bias, decoder_bias = self.weights
         own = Weights(encoder[:size], decoder[:size], encoder_bias[:size], decoder_bias)
-        pre = Preactivations(own, tokens - decoder_bias)
-        if self.config.selection == "topk":
-            return TopK(self.config.k)(pre)
-        return above_threshold(pre, self.threshold[:size] if self.config.threshold_per_concept else self.threshold)
+        with torch.autocast(tokens.device.type, enabled=False):  # which pairs are active is not for rounding to decide
+            pre = Preactivations(own, tokens - decoder_bias)
+            if self.config.selection == "topk":
+                return TopK(self.config.k)(pre)
+            return above_threshold(pre, self.threshold[:size] if self.config.threshold_per_concept else self.threshold)
 
     @torch.no_grad()
     def decode(self, codes: SparseCodes, level: int | None = None) -> Tensor:

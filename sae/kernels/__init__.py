@@ -49,7 +49,7 @@ def keep_largest(x: Tensor, k: int) -> None:
 
     x is float32 or bfloat16 and nowhere negative.
     """
-    _implementation(x).keep_largest(x, k)
+    _implementation(x, torch.bfloat16).keep_largest(x, k)
 
 
 def nested(
@@ -69,8 +69,9 @@ def nested(
     return _implementation(centred).nested(pattern, levels, activations, decoder, centred, weights, upstream)
 
 
-def _implementation(tensor: Tensor) -> ModuleType:
-    if tensor.dtype in (torch.float32, torch.bfloat16):
+def _implementation(tensor: Tensor, *types: torch.dtype) -> ModuleType:
+    """What works on tensors like this one; the fast kernels do on float32 and, where named, on other `types`."""
+    if tensor.dtype in (torch.float32, *types):
         if tensor.device.type == "cuda":
             from . import cuda
 

@@ -19,7 +19,11 @@ def above(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[Pattern, Tenso
 
 def add_product(pattern: Pattern, values: Tensor, dense: Tensor, out: Tensor) -> None:
     """See `kernels.add_product`."""
-    if len(values):
+    if out.dtype in (torch.bfloat16, torch.float16):  # which MKL does not know
+        exact = out.float()
+        add_product(pattern, values.float(), dense.float(), exact)
+        out.copy_(exact)
+    elif len(values):
         torch.addmm(out, _csr(pattern, values), dense, out=out)
 
 

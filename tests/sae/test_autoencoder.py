@@ -149,3 +149,34 @@ def test_folders_that_are_no_autoencoder_are_refused_by_name(sae, tmp_path):
     weights.unlink()
     with pytest.raises(InsightError, match=r"sae\.safetensors: no such file"):
         SparseAutoencoder.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("selection", ["batch_topk", "topk", "jumprelu"])
+def test_autocast_changes_nothing(generator, selection):
+    sae = random_autoencoder(generator, selection)
+    x = torch.randn(50, 12, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        codes, reconstructions = sae.encode(x), sae(x)
+    assert torch.equal(codes.dense(), sae.encode(x).dense())
+    assert torch.equal(reconstructions, sae(x))
+    assert reconstructions.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.bfloat16, 0.1)])
+@pytest.mark.parametrize("selection", ["batch_topk", "topk", "jumprelu"])
+def test_weights_may_be_of_other_types(generator, selection, dtype, tolerance):
+    sae = random_autoencoder(generator, selection)
+    x = torch.randn(50, 12, generator=generator)
+    expected = sae.encode(x).dense()
+    found = sae.to(dtype).encode(x)
+    assert found.activations.dtype == dtype
+    assert ((found.dense() - expected).abs() > tolerance).double().mean() < 0.05  # rounding may move a few over the edge
+    assert sae(x).dtype == dtype
+
+
+def random_autoencoder(generator, selection):
+    sae = SparseAutoencoder(SaeConfig(12, 40, 4, fractions=(0.5, 0.5), selection=selection))
+    for parameter in sae.parameters():
+        parameter.data.copy_(torch.randn(parameter.shape, generator=generator))
+    sae.threshold.fill_(0.5)
+    return sae
