@@ -77,8 +77,8 @@ def row_of(part: str, peer: str, task: Task, round_: int, measured: dict[str, An
     """A row of the record: what was asked for, and what came back."""
     asked = {"part": part, "peer": peer, "arch": task.arch, "m": task.m, "k": task.k, "n": task.batch}
     asked |= {"precision": task.precision, "dead": task.dead, "round": round_}
-    unexplained = measured.pop("fvu", {})
-    explained = {"explained_variance": 1 - unexplained["held out"]} if unexplained else {}
+    held_out = measured.pop("held out", None)
+    explained = {"explained_variance": 1 - held_out["fvu"]} if held_out else {}
     return {**asked, **measured, **explained}
 
 
@@ -110,9 +110,8 @@ def main(arguments: list[str] | None = None) -> None:
         if not options.quick
         else (32, 4096, 512, [256], 1, ["highest"], {"m": [256, 512], "k": [4, 8], "n": [256, 512]})
     )
-    archs, dead = options.archs, options.dead
     if options.quick:
-        sizes, archs, dead = {"k": 4, "batch": 256, "steps": 2, "warmup": 1}, ["matryoshka", "topk"], [0.1]
+        sizes = {"k": 4, "batch": 256, "steps": 2, "warmup": 1}
 
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -142,7 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
             for m in ms:
                 for round_ in range(rounds):
                     of_this = {**base, "m": m, "precision": precision}
-                    for peer, task in comparison(list(peers), archs, dead, of_this, round_):
+                    for peer, task in comparison(list(peers), options.archs, options.dead, of_this, round_):
                         measure(peer, task, round_)
         for round_ in range(rounds if options.scaling or options.quick else 0):
             parts, tasks = zip(*scaling({**base, "m": max(ms), "precision": precisions[0]}, scales))

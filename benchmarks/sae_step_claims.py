@@ -40,15 +40,20 @@ def exponent(rows: Sequence[Row], size: str) -> tuple[float, Interval]:
     return sum(slopes) / len(slopes), mean_interval(slopes) if len(slopes) > 1 else None
 
 
-def best_peer(rows: Sequence[Row], figure: Callable[[Row], float], **wanted: Any) -> tuple[str, dict[int, float]]:
-    """The peer whose median over rounds is largest, and its figure by round; ("", {}) where none has any."""
+def best_peer(
+    rows: Sequence[Row], figure: Callable[[Row], float], best: Callable[..., Any] = max, **wanted: Any
+) -> tuple[str, dict[int, float]]:
+    """The peer whose median over rounds is largest (or smallest, with `best=min`), and its figure by round.
+
+    ("", {}) where none has any.
+    """
     names = sorted({row["peer"] for row in rows} - {OURS, "floor"})
     found = {name: figures(rows, figure, peer=name, **wanted) for name in names}
-    return max(
-        ((name, values) for name, values in found.items() if values),
-        key=lambda item: float(np.median(list(item[1].values()))),
-        default=("", {}),
-    )
+    medians = {name: float(np.median(list(values.values()))) for name, values in found.items() if values}
+    if not medians:
+        return "", {}
+    name = best(medians, key=medians.__getitem__)
+    return name, found[name]
 
 
 def claims_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -93,10 +98,9 @@ def _comparison(rows: list[Row]) -> list[dict[str, Any]]:
         add(f"matryoshka: whole step, of the {dtype} encode product alone", step, product, target, True)
     for what, memory in (("peak memory", _peak), ("memory that training adds", _added)):
         for arch in ("matryoshka", "topk"):
-            name, frugality = best_peer(rows, lambda row, of=memory: 1 / of(row), arch=arch, dead=0.0)
-            theirs = {round_: 1 / value for round_, value in frugality.items()}
+            name, leanest = best_peer(rows, memory, min, arch=arch, dead=0.0)
             ours = figures(rows, memory, peer=OURS, arch=arch, dead=0.0)
-            add(f"{arch}: our {what}, of that of {name}, the leanest peer", ours, theirs, 1.0, True)
+            add(f"{arch}: our {what}, of that of {name}, the leanest peer", ours, leanest, 1.0, True)
     return claims
 
 

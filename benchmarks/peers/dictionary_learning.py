@@ -18,7 +18,7 @@ def train(task: Task, clock: Clock) -> Dictionary:
     """Its own loop; the trainer's class is extended only to be got hold of and to hold concepts dead."""
     made: list[Any] = []
 
-    class Kept(ARCHITECTURES[task.arch]):  # type: ignore[misc]
+    class Kept(ARCHITECTURES[task.arch]):  # type: ignore[misc,valid-type]
         def __init__(self, **settings: Any) -> None:
             super().__init__(**settings)
             made.append(self)

@@ -25,6 +25,8 @@ OFFERS: dict[str, tuple[str, ...]] = {
     "saev": ("matryoshka", "batch_topk", "topk"),
 }
 """Architectures that each module of this folder can train."""
+MOST_SECONDS = 180
+"""For one task; a loop that takes longer is stopped."""
 
 
 class Peers:
@@ -45,11 +47,12 @@ class Peers:
         """Names of what is available, ours first, without the floor."""
         return (name for name in self.pythons if name != "floor")
 
-    def run(self, name: str, tasks: Sequence[Task], folder: Path, timeout: float = 1800) -> list[dict[str, Any]]:
+    def run(self, name: str, tasks: Sequence[Task], folder: Path) -> list[dict[str, Any]]:
         """What each task measured, or {"error": ...}; all of them in one process, which starts in `folder`.
 
-        At most `timeout` seconds for all together.
+        A process that takes more than MOST_SECONDS a task is stopped.
         """
+        timeout = MOST_SECONDS * len(tasks)
         threads = str(tasks[0].threads)
         environment = {
             **os.environ,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import Any
 
 from sae_lens import (
@@ -29,7 +28,7 @@ LR = SAETrainerConfig.lr
 def train(task: Task, clock: Clock) -> Dictionary:
     """Its own loop. It takes activations by the decoder's norms, which are folded into the result."""
     make, configure = ARCHITECTURES[task.arch]
-    levels = {"matryoshka_widths": list(accumulate(task.group_sizes))} if task.arch == "matryoshka" else {}
+    levels = {"matryoshka_widths": task.levels} if task.arch == "matryoshka" else {}
     sae = make(configure(d_in=clock.features.shape[1], d_sae=task.m, k=task.k, device="cpu", **levels))
     lr = LR if task.resolved_lr is None else task.resolved_lr
     own: dict[str, Any] = {"lr": lr, "lr_end": lr}

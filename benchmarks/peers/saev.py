@@ -37,7 +37,7 @@ class Metadata:
 
 
 class Loader:
-    """Its loader's interface over the clock: the first pass initialises the dictionary, the second one trains it."""
+    """Its loader's interface: the features, from which it initialises the dictionary, then the clock's batches."""
 
     drop_last = True
 
@@ -45,22 +45,22 @@ class Loader:
         self.clock, self.batch_size = clock, clock.task.batch
         self.n_samples = len(clock.features)
         self.metadata = Metadata(self.n_samples)
-        self.passes = 0
+        self.clocked = False
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        self.passes += 1
-        batches = self.clock if self.passes > 1 else self.clock.features.split(self.batch_size)
+        batches = self.clock if self.clocked else self.clock.features.split(self.batch_size)
         for batch in batches:
             index = torch.arange(len(batch))
             yield {"act": batch, "example_idx": index, "token_idx": torch.zeros_like(index)}
 
 
 def train(task: Task, clock: Clock) -> Dictionary:
-    """Its own loop; the maker of its autoencoders is wrapped only to hold concepts dead."""
-    make_saes = framework.make_saes
+    """Its own loop; the maker of its autoencoders is wrapped to know when training starts and to hold concepts dead."""
+    make_saes, loader = framework.make_saes, Loader(clock)
 
-    def with_dead(configs: Any, loader: Any) -> Any:
-        saes, objectives, groups = make_saes(configs, loader)
+    def then_train(configs: Any, limited: Any) -> Any:
+        saes, objectives, groups = make_saes(configs, limited)
+        loader.clocked = True
         saes[0].W_enc.data[:, task.dead_concepts] *= QUIET
         silent = torch.zeros(task.m, dtype=torch.int64)
         silent[task.dead_concepts] = LONG_AGO
@@ -83,8 +83,8 @@ def train(task: Task, clock: Clock) -> Dictionary:
         seed=task.seed,
         **own,
     )
-    framework.make_saes = with_dead
-    saev.data.ShuffledDataLoader = lambda _: Loader(clock)
+    framework.make_saes = then_train
+    saev.data.ShuffledDataLoader = lambda _: loader
     try:
         (sae,), *_ = framework.train([config])
     finally:

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +80,11 @@ class Task:
         """Concepts that each Matryoshka level adds."""
         sizes = [int(share * self.m) for share in FRACTIONS[:-1]]
         return [*sizes, self.m - sum(sizes)]
+
+    @property
+    def levels(self) -> list[int]:
+        """Prefix sizes, rising: five of them for Matryoshka, else the whole dictionary alone."""
+        return list(accumulate(self.group_sizes)) if self.arch == "matryoshka" else [self.m]
 
     @property
     def dead_concepts(self) -> Tensor:
@@ -151,7 +157,7 @@ class Clock:
             "ms_min": 1e3 * min(counted),
             "ms_max": 1e3 * max(counted),
             "tokens_per_s": self.task.batch / median,
-            "steps": len(gaps),
+            "timed_steps": len(gaps),
             "clean_steps": len(clean),
         }
 
@@ -165,23 +171,29 @@ class Clock:
 
 
 @torch.no_grad()
-def fvu(dictionary: Dictionary, x: Tensor, k: int, per_token: bool, batch: int = 4096) -> float:
-    """Unexplained share of the variance of x [n, d]: Σ Var(x - x̂) / Σ Var(x), with k active concepts a token.
+def quality(
+    dictionary: Dictionary, x: Tensor, k: int, per_token: bool, levels: Sequence[int], batch: int = 4096
+) -> dict[str, Any]:
+    """How well a dictionary explains features x [n, d] with k active concepts a token.
 
-    Exactly k of each token, or the k n largest of each batch of n tokens.
+    Exactly k of each token, or the k n largest of each batch of n tokens. "fvu": Σ Var(x - x̂) / Σ Var(x), variances
+    over tokens, sums over features; "fvu_levels": the same with the first concepts of `levels` only; "l0": concepts a
+    token that are active indeed.
     """
-    errors = []
+    errors: list[list[Tensor]] = [[] for _ in levels]
+    active = 0
     for chunk in x.split(batch):
         pre = ((chunk - dictionary.decoder_bias) @ dictionary.encoder.t() + dictionary.encoder_bias).relu_()
-        if not per_token:
-            largest = pre.flatten().topk(k * len(chunk), sorted=False)
-            codes = torch.zeros(pre.numel()).scatter_(0, largest.indices, largest.values).view_as(pre)
-        else:
-            largest = pre.topk(k, dim=1, sorted=False)
-            codes = torch.zeros_like(pre).scatter_(1, largest.indices, largest.values)
-        errors.append(chunk - dictionary.decoder_bias - codes @ dictionary.decoder)
-    error = torch.cat(errors).double()
-    return float(error.var(0).sum() / x.double().var(0).sum())
+        entries, wanted = (pre, k) if per_token else (pre.view(1, -1), k * len(chunk))
+        largest = entries.topk(wanted, dim=1, sorted=False)
+        codes = torch.zeros_like(entries).scatter_(1, largest.indices, largest.values).view_as(pre)
+        active += int(largest.values.count_nonzero())
+        for level, found in zip(levels, errors):
+            explained = codes[:, :level] @ dictionary.decoder[:level]
+            found.append(chunk - dictionary.decoder_bias - explained)
+    whole = x.double().var(0).sum()
+    shares = [float(torch.cat(found).double().var(0).sum() / whole) for found in errors]
+    return {"fvu": shares[-1], "fvu_levels": shares, "l0": active / len(x)}
 
 
 def main(architectures: Sequence[str], train: Callable[[Task, Clock], Dictionary]) -> None:
@@ -209,9 +221,9 @@ def _run(task: Task, train: Callable[[Task, Clock], Dictionary]) -> dict[str, An
     dictionary = train(task, clock)
     timed = {**clock.report(), "peak_mb": _resident_mb("VmHWM"), "start_mb": before}
     timed["precision_used"] = torch.get_float32_matmul_precision()
-    measures = {name: load_file(path)["features"] for name, path in task.measure.items()}
-    per_token = task.arch == "topk"
-    timed["fvu"] = {name: fvu(dictionary, x, task.k, per_token) for name, x in measures.items()}
+    for name, path in task.measure.items():
+        x = load_file(path)["features"]
+        timed[name] = quality(dictionary, x, task.k, task.arch == "topk", task.levels)
     return timed
 
 
