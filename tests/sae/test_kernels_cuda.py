@@ -218,6 +218,9 @@ def test_keep_largest_keeps_the_first_of_equals(cuda):
     cuda.keep_largest(x, 3)
     expected = [[0, 3.0, 0, 3.0, 0, 0, 4.0], [5.0, 5.0, 5.0, 0, 0, 0, 0], [0, 0, 0, 2e-40, 0, 3e38, torch.inf]]
     assert torch.equal(x.cpu(), torch.tensor(expected))
+    held = torch.arange(12.0, device=DEVICE).view(4, 3)
+    cuda.keep_largest(held.t()[1:], 2)
+    assert held.cpu().tolist() == [[0, 0, 0], [3, 0, 0], [6, 7, 8], [9, 10, 11]]
     wide = torch.ones(2, 9000, device=DEVICE)
     cuda.keep_largest(wide, 5000)
     assert bool((wide[:, :5000] == 1).all())
@@ -426,6 +429,31 @@ def test_a_fused_step_is_projection_clipping_adam_and_unit_rows(cuda, generator)
     close(plain, theirs[1].detach().cpu())
     for ours, key, theirs_of in zip(state, ["exp_avg", "exp_avg_sq"] * 2, [theirs[0]] * 2 + [theirs[1]] * 2):
         close(ours, adam.state[theirs_of][key].cpu())
+
+
+def trained(device, screened, dead, monkeypatch):
+    """Losses of two steps on seeded data, and the last gradients."""
+    from sae import preactivations
+    from sae.config import SaeConfig, TrainConfig
+    from sae.learner import Learner
+
+    monkeypatch.setattr(preactivations, "multiplies_bfloat16_fast", lambda device: screened)
+    draw = torch.Generator().manual_seed(5)
+    batches = [torch.randn(9, 10, generator=draw).to(device) for _ in range(3)]
+    config = SaeConfig(dim=10, n_concepts=36, k=3, fractions=(0.25, 0.25, 0.5))
+    learner = Learner.start(config, TrainConfig(steps=50), batches[0])
+    learner.silent_tokens[:dead] = 10**12
+    losses = torch.stack([learner.step(batch).loss for batch in batches[1:]])
+    return torch.cat([losses, *(gradient.flatten() for gradient in learner.gradients)]).double().cpu()
+
+
+@on_device
+@pytest.mark.parametrize(("screened", "dead"), [(False, 12), (True, 0)])
+def test_training_with_these_kernels_is_training_on_the_cpu(cuda, monkeypatch, screened, dead):
+    expected = trained("cpu", screened=False, dead=dead, monkeypatch=monkeypatch)
+    if INTERPRETED:
+        monkeypatch.setattr("sae.kernels._implementation", lambda tensor: cuda)
+    close(trained(DEVICE, screened, dead, monkeypatch), expected, tolerance=1e-3)
 
 
 @pytest.mark.gpu

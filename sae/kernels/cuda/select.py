@@ -54,10 +54,10 @@ def above_within(scores: Tensor, rows: Tensor, columns: Tensor, capacity: int) -
 
 
 def keep_largest(x: Tensor, k: int) -> None:
-    """See `kernels.keep_largest`. Of equals the first stay. x must be contiguous."""
+    """See `kernels.keep_largest`. Of equals the first stay."""
     n, c = x.shape
     if n and k < c:
-        _keep_largest[(n,)](x, k, c, min(_ROW_BLOCK, triton.next_power_of_2(c)))
+        _keep_largest[(n,)](x, *x.stride(), k, c, min(_ROW_BLOCK, triton.next_power_of_2(c)))
 
 
 def _ends(scores: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -127,13 +127,13 @@ def _fill(
 
 
 @triton.jit
-def _keep_largest(x, k, c, BLOCK: tl.constexpr):
+def _keep_largest(x, row_stride, place_stride, k, c, BLOCK: tl.constexpr):
     """Halves the range of bit patterns that holds the k-th largest: floats >= 0 are ordered as their bits are."""
-    own = x + tl.program_id(0).to(tl.int64) * c
+    own = x + tl.program_id(0).to(tl.int64) * row_stride
     most = 0
     for first in range(0, c, BLOCK):
         place = first + tl.arange(0, BLOCK)
-        bits = tl.load(own + place, mask=place < c, other=0.0).to(tl.float32).to(tl.int32, bitcast=True)
+        bits = tl.load(own + place * place_stride, mask=place < c, other=0.0).to(tl.float32).to(tl.int32, bitcast=True)
         most = tl.maximum(most, tl.max(bits, 0))
     # At least k entries are >= low (all are >= 0), fewer than k are >= high.
     low, high, reached = most * 0, most + 1, most * 0 + c
@@ -142,7 +142,9 @@ def _keep_largest(x, k, c, BLOCK: tl.constexpr):
         counted = most * 0
         for first in range(0, c, BLOCK):
             place = first + tl.arange(0, BLOCK)
-            bits = tl.load(own + place, mask=place < c, other=0.0).to(tl.float32).to(tl.int32, bitcast=True)
+            bits = (
+                tl.load(own + place * place_stride, mask=place < c, other=0.0).to(tl.float32).to(tl.int32, bitcast=True)
+            )
             counted += tl.sum((bits >= middle).to(tl.int32), 0)
         if counted >= k:
             low = middle
@@ -155,14 +157,16 @@ def _keep_largest(x, k, c, BLOCK: tl.constexpr):
         above_low = low * 0
         for first in range(0, c, BLOCK):
             place = first + tl.arange(0, BLOCK)
-            bits = tl.load(own + place, mask=place < c, other=0.0).to(tl.float32).to(tl.int32, bitcast=True)
+            bits = (
+                tl.load(own + place * place_stride, mask=place < c, other=0.0).to(tl.float32).to(tl.int32, bitcast=True)
+            )
             above_low += tl.sum((bits > low).to(tl.int32), 0)
         spare = k - above_low
     for first in range(0, c, BLOCK):
         place = first + tl.arange(0, BLOCK)
-        value = tl.load(own + place, mask=place < c, other=0.0)
+        value = tl.load(own + place * place_stride, mask=place < c, other=0.0)
         bits = value.to(tl.float32).to(tl.int32, bitcast=True)
         equal = (bits == low) & (place < c)
         kept = (bits > low) | (equal & (tl.cumsum(equal.to(tl.int32), 0) <= spare))
         spare -= tl.sum(equal.to(tl.int32), 0)
-        tl.store(own + place, tl.where(kept, value, 0.0), mask=place < c)
+        tl.store(own + place * place_stride, tl.where(kept, value, 0.0), mask=place < c)
