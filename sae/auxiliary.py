@@ -13,27 +13,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .kernels import keep_largest
+from .distributed import ALONE, Ranks
+from .distributed.slices import keep_largest_of_slices
 from .objective import spread
 from .preactivations import Preactivations
 from .weights import Weights
 
 
 def add_auxiliary(
-    pre: Preactivations, residual: Tensor, dead: Tensor, coefficient: float, gradients: Weights
+    pre: Preactivations,
+    residual: Tensor,
+    dead: Tensor,
+    coefficient: float,
+    gradients: Weights,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """Add the auxiliary loss's gradients to `gradients` in place and return its weighted value [].
 
     residual = x̂ - x [n, d], overwritten; `dead`: int64 [n_dead] concepts. A residual that is the same for every token
     leaves nothing to explain: no loss, no gradient.
     """
-    if len(dead) == 0 or bool((deviation := spread(residual)).isnan()):
+    if ranks.concepts.count(len(dead)) == 0 or bool((deviation := spread(residual, ranks.tokens)).isnan()):
         return residual.new_zeros(())
     latents = pre.columns(dead).relu_()
-    keep_largest(latents, max(1, residual.shape[1] // 2))
+    keep_largest_of_slices(latents, max(1, residual.shape[1] // 2), ranks.concepts)
     decoder = pre.weights.decoder[dead].to(latents.dtype)
-    error = residual.add_(latents @ decoder)
-    scale = coefficient / deviation
+    error = residual.add_(ranks.concepts.sum_(latents @ decoder))
+    scale = coefficient / (deviation * len(residual))
     loss = scale * torch.linalg.vector_norm(error).square()
     upstream = error.mul_(2 * scale).to(latents.dtype)
     of_latents = torch.ops.aten.threshold_backward(upstream @ decoder.t(), latents, 0)  # the ReLU's
@@ -41,5 +47,5 @@ def add_auxiliary(
     gradients.decoder.index_add_(0, dead, (latents.t() @ upstream).to(residual.dtype))
     gradients.encoder.index_add_(0, dead, (of_latents.t() @ pre.operand).to(residual.dtype))
     gradients.encoder_bias.index_add_(0, dead, of_bias)
-    gradients.decoder_bias.sub_(of_bias @ pre.weights.encoder[dead])
+    gradients.decoder_bias.sub_(ranks.concepts.sum_(of_bias @ pre.weights.encoder[dead]))
     return loss

@@ -7,7 +7,9 @@ With G levels of weights w_l, and x̂_l = b_dec + Σ a W_dec[c] over the pairs u
 
     L = Σ_l w_l mean_B ‖x - x̂_l‖²        published: w_l = 1/G² (the mean over levels of errors that weigh 1/G already)
 
-Which pairs are active is held constant.
+or, normalised, the same divided by mean_B ‖x - mean_B x‖². Which pairs are active is held constant. Where ranks share the tokens, losses and gradients are those of a rank's own,
+to be averaged afterwards, and variances those of all; where they share the concepts, pairs and gradients are a rank's
+own and all else is of all.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .kernels import add_product, nested
+from .config import LevelWeights
+from .distributed import ALONE, Group, Ranks
+from .distributed.slices import nested_of_slices
+from .kernels import add_product
 from .nested import Pairs
 from .weights import Weights
 
@@ -47,17 +52,22 @@ class NestedResult(NamedTuple):
 class NestedLoss:
     """The nested reconstruction loss. Holds one work array [G, n, d], because fresh memory costs more than the sums."""
 
-    def __init__(self, level_weights: Sequence[float]) -> None:
-        self.level_weights = tuple(level_weights)
+    def __init__(self, level_weights: Sequence[float], ranks: Ranks = ALONE, *, normalised: bool = False) -> None:
+        self.level_weights, self.ranks, self.normalised = tuple(level_weights), ranks, normalised
         self._upstream: Tensor | None = None
 
     def __call__(self, weights: Weights, centred: Tensor, pairs: Pairs) -> NestedResult:
         """Loss for `centred` = x - b_dec [n, d] and the active pairs [n, m]."""
         n = len(centred)
+        variance = spread(centred, self.ranks.tokens)
         share = centred.new_tensor(self.level_weights) / n
+        if self.normalised:  # a batch that does not vary is taken as it is
+            share = torch.where(variance.isnan(), share, share / variance)
         work = self._work_array(centred)
-        found = nested(pairs.pattern, pairs.levels, pairs.activations, weights.decoder, centred, 2 * share, work)
-        fvu = (found.squares - found.sums.square().sum(1) / n) / spread(centred)
+        own = (pairs.pattern, pairs.levels, pairs.activations, weights.decoder)
+        found = nested_of_slices(*own, centred, 2 * share, work, self.ranks.concepts)
+        squares, sums, count = self.ranks.tokens.sums(found.squares, found.sums, centred.new_full((), n))
+        fvu = (squares - sums.square().sum(1) / count) / count / variance
         bias = 2 * share @ found.sums
         return NestedResult(share @ found.squares, fvu, found.slopes, found.upstream, bias, 2 * share[-1])
 
@@ -68,8 +78,21 @@ class NestedLoss:
         return held
 
 
+def level_weights(kind: LevelWeights, n_levels: int) -> list[float]:
+    """[G]: see `TrainConfig.level_weights`."""
+    if kind == "reversed":
+        return [2 * (n_levels - level) / (n_levels * (n_levels + 1)) for level in range(n_levels)]
+    return [{"published": 1 / n_levels**2, "mean": 1 / n_levels, "sum": 1.0}[kind]] * n_levels
+
+
 def gradients(
-    weights: Weights, centred: Tensor, pairs: Pairs, result: NestedResult, slopes: Tensor, out: Weights
+    weights: Weights,
+    centred: Tensor,
+    pairs: Pairs,
+    result: NestedResult,
+    slopes: Tensor,
+    out: Weights,
+    concepts: Group = ALONE.concepts,
 ) -> Weights:
     """Gradients of the four weights, written over `out`. `slopes` [nnz]: those of the pre-activations (`result.slopes`,
     where an activation is its pre-activation)."""
@@ -79,12 +102,13 @@ def gradients(
     add_product(by_level, pairs.activations.index_select(0, order), result.upstream.flatten(0, 1), out.decoder)
     add_product(by_token, slopes, centred, out.encoder)
     out.encoder_bias.zero_().index_add_(0, pairs.pattern.columns.index_select(0, order), slopes)
-    torch.sub(result.decoder_bias, out.encoder_bias @ weights.encoder, out=out.decoder_bias)
+    torch.sub(result.decoder_bias, concepts.sum_(out.encoder_bias @ weights.encoder), out=out.decoder_bias)
     return out
 
 
-def spread(rows: Tensor) -> Tensor:
-    """[]: summed squared deviation of rows [n, d] from their mean; NaN where it is no more than rounding."""
-    squares = torch.linalg.vector_norm(rows).square()
-    deviation = squares - rows.sum(0).square().sum() / len(rows)
-    return torch.where(deviation > 4 * torch.finfo(rows.dtype).eps * squares, deviation, torch.nan)
+def spread(rows: Tensor, tokens: Group = ALONE.tokens) -> Tensor:
+    """[]: mean squared deviation of all ranks' rows [n, d] from their mean; NaN where it is no more than rounding."""
+    own = (torch.linalg.vector_norm(rows).square(), rows.sum(0), rows.new_full((), len(rows)))
+    squares, total, count = tokens.sums(*own)
+    deviation = squares - total.square().sum() / count
+    return torch.where(deviation > 4 * torch.finfo(rows.dtype).eps * squares, deviation / count, torch.nan)
