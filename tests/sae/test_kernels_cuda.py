@@ -452,8 +452,37 @@ def trained(device, screened, dead, monkeypatch):
 def test_training_with_these_kernels_is_training_on_the_cpu(cuda, monkeypatch, screened, dead):
     expected = trained("cpu", screened=False, dead=dead, monkeypatch=monkeypatch)
     if INTERPRETED:
-        monkeypatch.setattr("sae.kernels._implementation", lambda tensor: cuda)
+        monkeypatch.setattr("sae.kernels._implementation", lambda tensor, *types: cuda)
     close(trained(DEVICE, screened, dead, monkeypatch), expected, tolerance=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(INTERPRETED or not torch.cuda.is_available(), reason="no CUDA device")
+def test_nothing_but_above_waits_for_the_device(cuda, generator):
+    x, w, bias = batch(generator)
+    scores, cut, wanted = x @ w.t(), torch.tensor(1.0, device=DEVICE), 5 * len(x)
+    levels, weights = torch.zeros(wanted, dtype=torch.uint8, device=DEVICE), torch.ones(2, device=DEVICE)
+    upstream, moments, step = x.new_empty(2, *x.shape), [torch.zeros_like(w), torch.zeros_like(w)], cuda.Step(1e-3, 1)
+
+    def work():
+        radius = cuda.screen_radius(x, cuda.rounded(x)[0], w, cuda.rounded(w)[0])
+        estimate = cuda.estimated_cut(scores, bias, wanted)
+        found = cuda.largest(scores, radius, x, w, bias, wanted, torch.minimum(cut, estimate), 3 * wanted)
+        pattern = Pattern(found.offsets, found.concepts, len(w))
+        cuda.nested(pattern, levels, found.activations, w, x, weights, upstream)
+        cuda.sampled(pattern, x, w)
+        cuda.add_product(pattern, found.activations, w, torch.zeros_like(x))
+        cuda.keep_largest(scores.relu(), 7)
+        along, squares = cuda.across(w, w)
+        cuda.adam_rows(w, w.clone(), *moments, along, squares.sum().rsqrt(), step)
+        cuda.adam(bias, bias.clone(), torch.zeros_like(bias), torch.zeros_like(bias), cut, step)
+
+    work()  # kernels are compiled as they are first called
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        work()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.gpu
