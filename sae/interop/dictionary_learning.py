@@ -96,7 +96,7 @@ def _dict_class(checkpoint: Checkpoint, in_config: Any, asked: str | None) -> st
     """The class whose arrays these are; where two have the same, what the caller or config.json says."""
     said = asked or in_config
     if said is not None and said not in list(_ARRAYS):
-        raise InsightError(f"{checkpoint.path}: expected a dict_class among {', '.join(_ARRAYS)}, found {said}")
+        raise InsightError(f"{checkpoint.path}: expected a dict_class among {', '.join(_ARRAYS)}, found {said!r}")
     fitting = [name for name, arrays in _ARRAYS.items() if arrays <= checkpoint.names <= arrays | _BUFFERS]
     if said in fitting or (said is None and len(fitting) == 1):
         return said or fitting[0]
@@ -113,7 +113,7 @@ def _trainer_settings(file: Path) -> dict[str, Any]:
         return {}
     settings = read_settings(folder / "config.json").get("trainer")
     if not isinstance(settings, dict):
-        raise InsightError(f'{folder / "config.json"}: expected an object "trainer", found {settings}')
+        raise InsightError(f'{folder / "config.json"}: expected an object "trainer", found {settings!r}')
     return settings
 
 

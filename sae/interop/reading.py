@@ -116,7 +116,7 @@ class Checkpoint:
 def whole_number(path: Path, name: str, value: Any) -> int:
     """A setting that must be a positive integer."""
     if type(value) is not int or value < 1:
-        raise InsightError(f"{path}: expected {name}, a whole number of at least 1, found {value}")
+        raise InsightError(f"{path}: expected {name}, a whole number of at least 1, found {value!r}")
     return value
 
 
@@ -125,7 +125,7 @@ def mean_count(path: Path, name: str, value: Any) -> int | None:
     if value is None:
         return None
     if type(value) not in (int, float) or not 0 < value < float("inf"):
-        raise InsightError(f"{path}: expected {name}, a number above 0, found {value}")
+        raise InsightError(f"{path}: expected {name}, a number above 0, found {value!r}")
     return max(1, round(value))
 
 

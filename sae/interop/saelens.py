@@ -22,7 +22,7 @@ from ..errors import InsightError
 from .parts import Parts
 from .reading import Checkpoint, mean_count, read_safetensors, read_settings, whole_number
 
-ARCHITECTURES = ("standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka_batchtopk")
+_ARCHITECTURES = ("standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka_batchtopk")
 _BATCH_TOPK = ("batchtopk", "matryoshka_batchtopk")
 _SMALLEST_FACTOR = 1e-30
 _FLAGS = {"apply_b_dec_to_input": True, "rescale_acts_by_decoder_norm": False, "finetuning_scaling_factor": False}
@@ -68,13 +68,15 @@ def _settings(path: Path) -> dict[str, Any]:
         kwargs = settings.get("activation_fn_kwargs")
         settings["k"] = kwargs.get("k") if isinstance(kwargs, dict) else None
     elif activation != "relu":
-        raise InsightError(f"{path}: expected activation relu or topk, found {activation}")
+        raise InsightError(f"{path}: expected activation relu or topk, found {activation!r}")
     architecture = settings.setdefault("architecture", "standard")
-    if architecture not in ARCHITECTURES:
-        raise InsightError(f"{path}: expected an architecture among {', '.join(ARCHITECTURES)}, found {architecture}")
+    if architecture not in _ARCHITECTURES:
+        raise InsightError(
+            f"{path}: expected an architecture among {', '.join(_ARCHITECTURES)}, found {architecture!r}"
+        )
     for name, default in _FLAGS.items():
         if not isinstance(settings.setdefault(name, default), bool):
-            raise InsightError(f"{path}: expected {name} to be true or false, found {settings[name]}")
+            raise InsightError(f"{path}: expected {name} to be true or false, found {settings[name]!r}")
     if settings.get("normalize_activations") in (None, False):
         settings["normalize_activations"] = "none"
     if settings["normalize_activations"] is True:
@@ -131,7 +133,7 @@ def _prepared(path: Path, parts: Parts, settings: dict[str, Any]) -> tuple[Parts
     else:
         missing = "weights into which the normalisation is folded"
     raise InsightError(
-        f"{path}: normalize_activations is {normalization}: expected {missing}; in SAELens fold it into the weights "
+        f"{path}: normalize_activations is {normalization!r}: expected {missing}; in SAELens fold it into the weights "
         "(fold_activation_norm_scaling_factor, fold_activation_whitening) and save again"
     )
 
@@ -143,7 +145,7 @@ def _level_sizes(path: Path, widths: Any, m: int) -> list[int] | None:
     rising = isinstance(widths, list) and all(isinstance(width, int) for width in widths)
     sizes = [b - a for a, b in zip([0, *widths], widths)] if rising else []
     if not sizes or min(sizes) < 1 or sum(sizes) != m:
-        raise InsightError(f"{path}: expected matryoshka_widths which rise to {m}, found {widths}")
+        raise InsightError(f"{path}: expected matryoshka_widths which rise to {m}, found {widths!r}")
     return sizes
 
 

@@ -36,7 +36,7 @@ def load_saev(path: Path | str) -> SparseAutoencoder:
         checkpoint = Checkpoint(path, read_torch(path, file))
     schema = header.get("schema", 0)
     if schema not in range(_NEWEST_SCHEMA + 1):
-        raise InsightError(f"{path}: expected a schema of at most {_NEWEST_SCHEMA}, found {schema}")
+        raise InsightError(f"{path}: expected a schema of at most {_NEWEST_SCHEMA}, found {schema!r}")
     activation, settings = _activation(path, header)
     encoder = checkpoint.take("W_enc", None, None).T
     m, d = encoder.shape
@@ -53,7 +53,7 @@ def load_saev(path: Path | str) -> SparseAutoencoder:
         else:
             sae = _with_threshold(checkpoint, parts).build(path, "batch_topk", k)
     else:
-        raise InsightError(f"{path}: expected activation Relu, TopK or BatchTopK, found {activation}")
+        raise InsightError(f"{path}: expected activation Relu, TopK or BatchTopK, found {activation!r}")
     checkpoint.finish()
     return sae
 

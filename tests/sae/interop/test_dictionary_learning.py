@@ -147,7 +147,7 @@ def test_without_k_the_error_says_where_it_should_be(generator, write):
 def test_arrays_of_another_class_are_named(generator, write):
     with pytest.raises(InsightError, match="expected the arrays of GatedAutoEncoder, found"):
         load_dictionary_learning(write(own(generator, threshold=torch.zeros(M)), dict_class="GatedAutoEncoder"))
-    with pytest.raises(InsightError, match="found IdentityDict"):
+    with pytest.raises(InsightError, match="found 'IdentityDict'"):
         load_dictionary_learning(write(own(generator, threshold=torch.zeros(M)), dict_class="IdentityDict"))
     with pytest.raises(InsightError, match=r"expected the arrays of a class of dictionary_learning, found .*surprise"):
         load_dictionary_learning(write(own(generator, threshold=torch.zeros(M), surprise=torch.zeros(1)) | {}, k=3))

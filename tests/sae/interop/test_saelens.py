@@ -152,8 +152,8 @@ def test_half_precision_is_read_exactly(generator, write):
 def test_what_cannot_be_carried_over_is_named(generator, write, tmp_path):
     w = arrays(generator)
     for settings, complaint in (
-        ({"architecture": "transcoder"}, "found transcoder"),
-        ({"architecture": "standard", "activation_fn": "tanh-relu"}, "found tanh-relu"),
+        ({"architecture": "transcoder"}, "found 'transcoder'"),
+        ({"architecture": "standard", "activation_fn": "tanh-relu"}, "found 'tanh-relu'"),
         ({"architecture": "standard", "normalize_activations": "expected_average_only_in"}, "activation_scaler.json"),
         ({"architecture": "standard", "normalize_activations": "covariance_whitening"}, "fold_activation_whitening"),
         ({"architecture": "topk"}, "cfg.json: expected k, a whole number of at least 1, found None"),

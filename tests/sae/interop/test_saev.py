@@ -74,7 +74,7 @@ def test_what_the_header_lacks_is_named(generator, write):
     for line, complaint in (
         (header(6, "Relu"), "expected a schema of at most 5, found 6"),
         (header(5, "TopK"), "expected top_k, a whole number of at least 1, found None"),
-        (header(5, "Softplus"), "expected activation Relu, TopK or BatchTopK, found Softplus"),
+        (header(5, "Softplus"), "expected activation Relu, TopK or BatchTopK, found 'Softplus'"),
         (header(5, "BatchTopK", top_k=4), r"expected activation\.threshold"),
         ({"schema": 5, "cfg": {}}, "expected an activation in the header"),
         ([1, 2], "expected a first line of JSON"),

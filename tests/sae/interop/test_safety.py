@@ -122,7 +122,7 @@ def test_flipped_bytes_never_raise_anything_else(generator, tmp_path, name):
     assert refused > 15
 
 
-ODD = [None, [], {}, [None], "x", -1, 0, 2.5, True, 10**400, float("nan"), float("inf")]
+ODD = [None, [], {}, [None], "x\ny", -1, 0, 2.5, True, 10**400, float("nan"), float("inf")]
 
 
 def places(value, path=()):
