@@ -11,18 +11,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .archetypal import Archetypal
 from .autoencoder import SparseAutoencoder
 from .auxiliary import add_auxiliary
 from .checkpoint import Progress
+from .codes import SparseCodes
 from .config import SaeConfig, TrainConfig
 from .errors import InsightError
 from .initial import initial_weights
 from .inputs import normalise
-from .nested import by_prefix
-from .objective import NestedLoss, gradients
+from .nested import Pairs, by_rank, in_prefixes, random_prefixes
+from .objective import NestedLoss, level_weights, spread
 from .optimiser import Optimiser
 from .preactivations import Preactivations
-from .selection import BatchTopK, TopK
+from .resampling import resample
+from .selection import RULES, Batch, Chosen, Rule
 from .weights import Weights
 
 
@@ -47,6 +50,20 @@ class Report(NamedTuple):
         return {"step": self.step, "loss": loss, "fvu": fvu, "l0": self.l0, "dead": self.dead}
 
 
+class _Learnt(NamedTuple):
+    """What one part of a batch gave, beside its gradients of the four weights."""
+
+    loss: Tensor
+    fvu: Tensor
+    n_active: int
+    smallest: float
+    """The smallest activation; 0 where there is none."""
+    dead: Tensor
+    own: dict[str, Tensor]
+    """Gradients of what the rule learns."""
+    batch: Batch
+
+
 class Learner:
     """The state of training, and one method for each thing that happens to it."""
 
@@ -55,62 +72,146 @@ class Learner:
         config: SaeConfig,
         train: TrainConfig,
         progress: Progress,
-        optimiser: Optimiser,
+        weights: Weights,
+        rule: Rule,
+        atoms: Archetypal | None,
         silent_tokens: Tensor,
     ) -> None:
         self.config, self.train, self.progress = config, train, progress
-        self.optimiser, self.silent_tokens = optimiser, silent_tokens
-        self.select = TopK(config.k) if config.selection == "topk" else BatchTopK(config.k)
-        self.select.cut = progress.selection_cut
-        n_levels = len(config.levels)
-        self.nested = NestedLoss([1 / n_levels**2] * n_levels)
+        self.rule, self.atoms, self.silent_tokens = rule, atoms, silent_tokens
+        self.rule.cut = progress.selection_cut
+        self.optimiser = Optimiser(
+            weights,
+            rule.parameters,
+            atoms=atoms,
+            step_scales=rule.step_scales,
+            betas=train.betas,
+            max_norm=train.max_gradient_norm,
+        )
+        self.nested = NestedLoss(_level_weights(config, train), normalised=train.normalised_loss)
         # Rescaled features make the nested loss d times that of features of unit mean squared norm; the auxiliary loss
         # is a ratio and has to keep step, or Adam hardly moves concepts whose last gradients were of the nested loss.
-        self.aux_coefficient = train.aux_coefficient * (config.dim if train.rescale else 1)
-        self.gradients = Weights(*(torch.empty_like(weight) for weight in optimiser.weights))
+        in_step = config.dim if train.rescale and not train.normalised_loss else 1
+        self.aux_coefficient = train.aux_coefficient * in_step
+        self.gradients = Weights(*(torch.empty_like(weight) for weight in weights))
 
     @classmethod
     def start(cls, config: SaeConfig, train: TrainConfig, first: Tensor) -> Learner:
         """At step 0, with what the first batch of features [n, d] tells about their scale and middle."""
+        train.fits(config)
         first = normalise(first, config.inputs).tokens
         mean_square = float(first.double().square().mean())
         scale = mean_square**0.5 if train.rescale and mean_square > 0 else 1.0
-        optimiser = Optimiser(initial_weights(config, first / scale, train.seed))
+        first = first / scale
+        weights = initial_weights(config, first, train.seed, train.bias_start)
+        centred, atoms = first - weights.decoder_bias, None
+        if train.dictionary == "archetypal":
+            n_points, slack = train.n_archetypes, train.archetype_slack
+            atoms = Archetypal.start(centred, config.n_concepts, n_points, slack, train.seed)
+            weights = weights._replace(decoder=atoms.decoder(), encoder=atoms.first_encoder())
+        price = sum(_level_weights(config, train))
+        if train.normalised_loss and (variance := float(spread(centred))) > 0:
+            price /= variance
+        pre = Preactivations(weights, centred)
+        rule = RULES[config.selection].start(train.annealed_k(0, config.k), train, pre, price)
         silent_tokens = torch.zeros(config.n_concepts, dtype=torch.int64, device=first.device)
-        return cls(config, train, Progress(0, scale), optimiser, silent_tokens)
+        return cls(config, train, Progress(0, scale), weights, rule, atoms, silent_tokens)
 
     @classmethod
     def restore(cls, config: SaeConfig, train: TrainConfig, progress: Progress, tensors: dict[str, Tensor]) -> Learner:
         """From what `progress` and `tensors` were when it was saved."""
-        silent_tokens = tensors.pop("silent_tokens")
-        return cls(config, train, progress, Optimiser.from_tensors(tensors), silent_tokens)
+        weights = Weights(*(tensors[name] for name in Weights._fields))
+        rule = RULES[config.selection].restore(config.k, train, tensors)
+        atoms = Archetypal.restore(tensors) if train.dictionary == "archetypal" else None
+        learner = cls(config, train, progress, weights, rule, atoms, tensors["silent_tokens"])
+        learner.optimiser.load(tensors)
+        return learner
 
     def tensors(self) -> dict[str, Tensor]:
         """All arrays that `restore` needs, by name."""
-        return {**self.optimiser.tensors(), "silent_tokens": self.silent_tokens}
+        of_atoms = self.atoms.tensors() if self.atoms else {}
+        own = {**self.rule.tensors(), **of_atoms, "silent_tokens": self.silent_tokens}
+        return {**self.optimiser.tensors(), **own}
 
     @torch.no_grad()
     def step(self, batch: Tensor) -> Report:
         """Learn from one batch of finite features [n, d]."""
-        step, weights = self.progress.step, self.optimiser.weights
-        centred = (normalise(batch, self.config.inputs).tokens / self.progress.scale).sub_(weights.decoder_bias)
-        pre = Preactivations(weights, centred)
-        codes = self.select(pre)
-        self.silent_tokens += len(centred)
-        self.silent_tokens[codes.concepts.long()] = 0
-        pairs = by_prefix(codes, self.config.levels)
-        result = self.nested(weights, centred, pairs)
-        found = gradients(weights, centred, pairs, result, result.slopes, self.gradients)
-        dead = (self.silent_tokens >= self.train.resolved_dead_after_tokens).nonzero().squeeze(1)
-        loss = result.loss
-        if len(dead):
-            loss = loss + add_auxiliary(pre, result.residual(), dead, self.aux_coefficient, found)
-        self.optimiser.step(found, self.train.step_size(step))
+        step = self.progress.step
+        self.rule.k = self.train.annealed_k(step, self.config.k)
+        tokens = normalise(batch, self.config.inputs).tokens / self.progress.scale
+        learnt, gradients = self._accumulated(tokens)
+        self.optimiser.step(gradients, self.train.step_size(step), learnt.own)
+        l0 = learnt.n_active / len(tokens)
+        self.rule.adapt(l0)
+        if self.train.revival == "resample" and (step + 1) % self.train.resample_steps == 0:
+            self._resample(learnt)
         if step >= self.train.resolved_threshold_start_step:
-            self._average_threshold(float(codes.activations.min()) if codes.nnz else 0.0)
+            self._average_threshold(learnt.smallest)
         self.progress.step += 1
-        self.progress.selection_cut = self.select.cut
-        return Report(step, loss, result.fvu, codes.nnz / len(centred), len(dead) / self.config.n_concepts)
+        self.progress.selection_cut = self.rule.cut
+        fvu = learnt.fvu[1:] if self.train.empty_prefix else learnt.fvu
+        return Report(step, learnt.loss, fvu, l0, len(learnt.dead) / self.config.n_concepts)
+
+    def _accumulated(self, tokens: Tensor) -> tuple[_Learnt, Weights]:
+        """What all parts of a batch [n, d] gave together, and their averaged gradients."""
+        parts = [part for part in tokens.tensor_split(self.train.accumulate) if len(part)]
+        if len(parts) == 1:
+            return self._learn(tokens.sub_(self.optimiser.weights.decoder_bias)), self.gradients
+        total = Weights(*(torch.zeros_like(weight) for weight in self.gradients))
+        found: list[_Learnt] = []
+        own = {name: torch.zeros_like(parameter) for name, parameter in self.rule.parameters.items()}
+        shares = [len(part) / len(tokens) for part in parts]
+        for part, share in zip(parts, shares):
+            learnt = self._learn(part - self.optimiser.weights.decoder_bias)
+            found.append(learnt)
+            for sums, gradients in (*zip(total, self.gradients), *((own[name], learnt.own[name]) for name in own)):
+                sums.add_(gradients, alpha=share)
+        together = found[-1]._replace(
+            loss=torch.stack([share * one.loss for share, one in zip(shares, found)]).sum(),
+            fvu=torch.stack([share * one.fvu for share, one in zip(shares, found)]).sum(0),
+            n_active=sum(one.n_active for one in found),
+            smallest=sum(share * one.smallest for share, one in zip(shares, found)),
+            own=own,
+        )
+        return together, total
+
+    def _learn(self, centred: Tensor) -> _Learnt:
+        """Gradients of centred = x - b_dec [n, d], those of the weights in `self.gradients`."""
+        weights = self.optimiser.weights
+        pre = Preactivations(weights, centred)
+        chosen = self.rule.choose(pre)
+        concepts, activations = chosen.only_active()
+        self.silent_tokens += len(centred)
+        self.silent_tokens[concepts.long()] = 0
+        pairs = self._pairs(chosen)
+        result = self.nested(weights, centred, pairs)
+        batch = Batch(weights, centred, chosen, pairs, self.nested, result)
+        cost = self.rule.gradients(batch, self.gradients)
+        loss = result.loss + cost.loss
+        dead = (self.silent_tokens >= self.train.resolved_dead_after_tokens).nonzero().squeeze(1)
+        if self.train.revival == "auxk" and len(dead):
+            loss = loss + add_auxiliary(pre, result.residual(), dead, self.aux_coefficient, self.gradients)
+        smallest = float(activations.min()) if len(activations) else 0.0
+        return _Learnt(loss, result.fvu, len(activations), smallest, dead, cost.gradients, batch)
+
+    def _pairs(self, chosen: Chosen) -> Pairs:
+        """The chosen pairs with the levels that they are part of."""
+        train, (pattern, _, activations, _) = self.train, chosen
+        if train.nested_k:
+            codes = SparseCodes(pattern.offsets, pattern.columns, activations, pattern.n_columns)
+            return by_rank(codes, [*train.nested_k[:-1], max(train.nested_k[-1], self.rule.k)])
+        levels = list(self.config.levels)
+        if train.random_prefixes:
+            levels = random_prefixes(levels[-1], train.random_prefixes, train.seed, self.progress.step)
+        return in_prefixes(pattern, activations, [0, *levels] if train.empty_prefix else levels)
+
+    def _resample(self, learnt: _Learnt) -> None:
+        """Start dead concepts anew at tokens of the last part."""
+        batch, seed, step = learnt.batch, self.train.seed, self.progress.step
+        if resample(batch.weights, batch.centred, batch.result.residual(), learnt.dead, seed, step):
+            self.rule.revive(learnt.dead)
+            self.optimiser.forget(learnt.dead)
+            self.silent_tokens[learnt.dead] = 0
 
     def _average_threshold(self, smallest: float) -> None:
         """Exponential average without the bias of a first value: a decayed sum over a decayed count."""
@@ -120,10 +221,18 @@ class Learner:
 
     def autoencoder(self) -> SparseAutoencoder:
         """The autoencoder for raw features: u(x) = s u'(x / s), so biases and threshold are multiplied by the scale."""
-        scale, weights = self.progress.scale, self.optimiser.weights
+        scale, progress = self.progress.scale, self.progress
+        smallest = progress.threshold_sum / progress.threshold_count
+        weights, threshold = self.rule.trained(self.optimiser.weights, smallest)
         sae = SparseAutoencoder(self.config).to(weights.encoder.device)
         folded = Weights(weights.encoder, weights.decoder, weights.encoder_bias * scale, weights.decoder_bias * scale)
         for parameter, value in zip(sae.weights, folded):
             parameter.copy_(value)
-        sae.threshold.fill_(scale * self.progress.threshold_sum / self.progress.threshold_count)
+        sae.threshold.copy_(threshold.double() * scale)
         return sae.cpu()
+
+
+def _level_weights(config: SaeConfig, train: TrainConfig) -> list[float]:
+    """[G]"""
+    n_levels = len(train.nested_k) or (train.random_prefixes or len(config.levels)) + train.empty_prefix
+    return level_weights(train.level_weights, n_levels)

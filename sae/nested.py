@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,10 +43,30 @@ class Pairs(NamedTuple):
 
 
 def by_prefix(codes: SparseCodes, levels: Sequence[int]) -> Pairs:
-    """Level l holds the concepts below `levels[l]`, rising prefix sizes of which the last is m."""
-    bounds = torch.tensor(levels, dtype=torch.int32, device=codes.device)
-    level = torch.bucketize(codes.concepts, bounds, right=True, out_int32=True).to(torch.uint8)
-    return Pairs(Pattern(codes.offsets, codes.concepts, codes.n_concepts), level, codes.activations, len(levels))
+    """Level l holds the concepts below `levels[l]`: rising prefix sizes, the first perhaps 0, the last m."""
+    return in_prefixes(Pattern(codes.offsets, codes.concepts, codes.n_concepts), codes.activations, levels)
+
+
+def in_prefixes(pattern: Pattern, activations: Tensor, levels: Sequence[int]) -> Pairs:
+    """`by_prefix` of pairs whose activations [nnz] may be 0."""
+    bounds = torch.tensor(levels, dtype=torch.int32, device=activations.device)
+    level = torch.bucketize(pattern.columns, bounds, right=True, out_int32=True).to(torch.uint8)
+    return Pairs(pattern, level, activations, len(levels))
+
+
+def random_prefixes(m: int, count: int, seed: int, step: int) -> list[int]:
+    """`count` different rising prefix sizes, the last m: the same for the same seed and step.
+
+    The others follow Pareto's law of power 1/2 below m, which favours short ones: a size is s or more with probability
+    s^(-1/2) (Nabeshima, specs/insight.md §2).
+    """
+    random = np.random.default_rng([seed % 2**64, step])
+    sizes = {m}
+    while len(sizes) < count:
+        size = int((1 - random.random()) ** -2)
+        if size < m:
+            sizes.add(size)
+    return sorted(sizes)
 
 
 def by_rank(codes: SparseCodes, ks: Sequence[int]) -> Pairs:

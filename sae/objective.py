@@ -7,9 +7,9 @@ With G levels of weights w_l, and x̂_l = b_dec + Σ a W_dec[c] over the pairs u
 
     L = Σ_l w_l mean_B ‖x - x̂_l‖²        published: w_l = 1/G² (the mean over levels of errors that weigh 1/G already)
 
-or, normalised, the same divided by mean_B ‖x - mean_B x‖². Which pairs are active is held constant. Where ranks share the tokens, losses and gradients are those of a rank's own,
-to be averaged afterwards, and variances those of all; where they share the concepts, pairs and gradients are a rank's
-own and all else is of all.
+or, normalised, the same divided by mean_B ‖x - mean_B x‖². Which pairs are active is held constant. Where ranks share
+the tokens, losses and gradients are those of a rank's own, to be averaged afterwards, and variances those of all; where
+they share the concepts, pairs and gradients are a rank's own and all else is of all.
 """
 
 from __future__ import annotations

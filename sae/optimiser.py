@@ -53,7 +53,7 @@ class Optimiser:
         decoder = self.weights.decoder
         found = {**gradients._asdict(), **(own or {})}
         if self._atoms:
-            found |= self._atoms.gradients(gradients.decoder)
+            found |= self._atoms.gradients(decoder, gradients.decoder)
         else:
             along = (gradients.decoder * decoder).sum(1, keepdim=True)
             gradients.decoder.addcmul_(along, decoder, value=-1)

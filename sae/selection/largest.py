@@ -1,0 +1,41 @@
+"""What the two rules that keep the largest pre-activations have in common: nothing to learn, nothing to pay."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor
+
+from ..codes import SparseCodes
+from ..config import TrainConfig
+from ..preactivations import Preactivations
+from .rule import Chosen, Rule
+
+SAMPLED_ROWS = 64
+CARRIED_SHARE = 0.97
+
+
+class Largest(Rule):
+    """Keeps as many of the largest positive pre-activations as `k` says. Also called by itself, for codes."""
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.cut: float | None = None
+
+    @abstractmethod
+    def __call__(self, pre: Preactivations) -> SparseCodes:
+        """Codes [n, m]: the ReLU of the pre-activations, kept or not."""
+
+    def choose(self, pre: Preactivations) -> Chosen:
+        """The kept pairs."""
+        return Chosen.of(self(pre))
+
+    @classmethod
+    def start(cls, k: int, train: TrainConfig, first: Preactivations, price: float) -> Largest:
+        """See `Rule`."""
+        return cls(k)
+
+    @classmethod
+    def restore(cls, k: int, train: TrainConfig, tensors: dict[str, Tensor]) -> Largest:
+        """See `Rule`."""
+        return cls(k)

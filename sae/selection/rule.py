@@ -1,0 +1,129 @@
+"""What a rule of selection is to training: a choice of pairs, what the choice costs, and what it learns of its own.
+
+In: the `Preactivations` of a batch, then the reconstruction's gradients. Out: `Chosen` pairs, then the gradients of the
+four weights and of the rule's own parameters. A rule sees active pairs only (and those near the edge), never [n, m].
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..codes import SparseCodes
+from ..config import TrainConfig
+from ..kernels import Pattern
+from ..nested import Pairs
+from ..objective import NestedLoss, NestedResult, gradients
+from ..preactivations import Preactivations
+from ..weights import Weights
+
+
+class Chosen(NamedTuple):
+    """The pairs of a batch that a rule looks at."""
+
+    pattern: Pattern
+    """[n, m]"""
+    preactivations: Tensor
+    """[nnz]: u."""
+    activations: Tensor
+    """[nnz]; 0 where a pair is not active, but has something to say on the rule's own parameters."""
+    active: Tensor | None
+    """bool [nnz]; None: all are."""
+
+    @staticmethod
+    def of(codes: SparseCodes) -> Chosen:
+        """Codes whose activations are their pre-activations."""
+        pattern = Pattern(codes.offsets, codes.concepts, codes.n_concepts)
+        return Chosen(pattern, codes.activations, codes.activations, None)
+
+    def only_active(self) -> tuple[Tensor, Tensor]:
+        """Concepts and activations of the active pairs."""
+        if self.active is None:
+            return self.pattern.columns, self.activations
+        return self.pattern.columns[self.active], self.activations[self.active]
+
+
+class Batch(NamedTuple):
+    """What a step has worked out when a rule is asked for gradients."""
+
+    weights: Weights
+    centred: Tensor
+    """[n, d]: x - b_dec."""
+    chosen: Chosen
+    pairs: Pairs
+    """Those of `chosen`; in the same order where levels are prefixes."""
+    loss: NestedLoss
+    result: NestedResult
+
+
+class Cost(NamedTuple):
+    """What a rule adds to the loss."""
+
+    loss: Tensor | float
+    """[]"""
+    gradients: dict[str, Tensor]
+    """Of its own parameters, by name."""
+
+
+class Rule(ABC):
+    """A rule of selection in training. The plain ones have no parameters and no cost; see the methods' defaults."""
+
+    k: int
+    """Active concepts per token that are wanted now."""
+    cut: float | None = None
+    """Carried from batch to batch; it spares a search and changes no result."""
+    step_scales: ClassVar[Mapping[str, float]] = {}
+    """Step sizes of own parameters, as multiples of Adam's for the weights (1 where it says nothing)."""
+
+    @classmethod
+    @abstractmethod
+    def start(cls, k: int, train: TrainConfig, first: Preactivations, price: float) -> Rule:
+        """At step 0. `first` are the pre-activations of the first batch by the first weights; `price` is what a squared
+        error of 1 in one token adds to the batch's mean loss, over all levels."""
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, k: int, train: TrainConfig, tensors: dict[str, Tensor]) -> Rule:
+        """From its parameters and `tensors`, as they were when saved."""
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """What Adam trains beside the weights, changed in place; the first axis of each is m."""
+        return {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What else a later process needs."""
+        return {}
+
+    @abstractmethod
+    def choose(self, pre: Preactivations) -> Chosen:
+        """The pairs of a batch that are active, or near it."""
+
+    def gradients(self, batch: Batch, out: Weights) -> Cost:
+        """Write the gradients of the weights, the rule's cost included, over `out`."""
+        gradients(batch.weights, batch.centred, batch.pairs, batch.result, batch.result.slopes, out)
+        return Cost(0.0, {})
+
+    def adapt(self, l0: float) -> None:  # noqa: B027 (most rules have nothing to adapt)
+        """Told how many concepts were active per token in a step."""
+
+    def revive(self, concepts: Tensor) -> None:  # noqa: B027
+        """Make own parameters of `concepts`, which start anew at a fifth of the living ones' size, let them fire."""
+
+    def trained(self, weights: Weights, smallest: float) -> tuple[Weights, Tensor]:
+        """Weights and threshold ([] or [m]) of the autoencoder. `smallest`: the averaged smallest kept activation."""
+        return weights, weights.encoder.new_tensor(smallest)
+
+
+def sums(values: Tensor, concepts: Tensor, m: int) -> Tensor:
+    """[m]: the sum of values [nnz] over the pairs of each concept."""
+    return values.new_zeros(m).index_add_(0, concepts, values)
+
+
+def number(value: float) -> Tensor:
+    """A number as it is kept in a checkpoint."""
+    return torch.tensor(value, dtype=torch.float64)
