@@ -1,7 +1,8 @@
 """The state of a training run on disk, whole or not at all, so that a killed run goes on bit for bit.
 
 A folder: `state-STEP.safetensors` (weights, Adam's moments, counters) and `checkpoint.json` (numbers, and which state
-file they belong to). The JSON is renamed into place last; before that moment the older checkpoint stands.
+file they belong to). The JSON is renamed into place last; before that moment the older checkpoint stands. Where ranks
+share the concepts, each writes its own `state-STEP-RANK.safetensors`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .config import is_default
+from .distributed import ALONE, Ranks
 from .errors import InsightError
 from .files import atomic_write, read_json, write_json
 
@@ -42,21 +44,35 @@ class Progress:
 
 
 class Checkpoint:
-    """The checkpoint folder of one run with one set of settings."""
+    """The checkpoint folder of one run with one set of settings. Its `ranks` save together and load together."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], ranks: Ranks = ALONE) -> None:
         self.folder = folder
         self.settings = settings
+        self.ranks = ranks
 
     def save(self, progress: Progress, tensors: dict[str, Tensor]) -> None:
         """Replace the checkpoint."""
-        state = self.folder / f"state-{progress.step}.safetensors"
-        with atomic_write(state) as temporary:
-            save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
-        header = {"format": FORMAT, "format_version": FORMAT_VERSION, "state": state.name, "settings": self.settings}
-        write_json(self.folder / "checkpoint.json", {**header, "progress": asdict(progress)})
+        states = self._states(progress.step)
+        with self.ranks.everyone.together():
+            if self.ranks.tokens.rank == 0:  # all others that have the same concepts have the same state
+                with atomic_write(self.folder / states[self.ranks.concepts.rank]) as temporary:
+                    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        with self.ranks.everyone.together():
+            if self.ranks.everyone.rank == 0:
+                self._replace(states, progress)
+
+    def _states(self, step: int) -> list[str]:
+        """The state files of all ranks."""
+        size = self.ranks.concepts.size
+        return [f"state-{step}.safetensors"] if size == 1 else [f"state-{step}-{r}.safetensors" for r in range(size)]
+
+    def _replace(self, states: list[str], progress: Progress) -> None:
+        header = {"format": FORMAT, "format_version": FORMAT_VERSION, "state": states[0], "parts": len(states)}
+        own = {"settings": self.settings, "progress": asdict(progress)}
+        write_json(self.folder / "checkpoint.json", {**header, **own})
         for old in self.folder.glob("*state-*"):
-            if old.name != state.name:
+            if old.name not in states:
                 old.unlink(missing_ok=True)
 
     def load(self, device: torch.device) -> tuple[Progress, dict[str, Tensor]] | None:
@@ -70,9 +86,13 @@ class Checkpoint:
             expected = f'format "{FORMAT}" version {FORMAT_VERSION}, found "{found[0]}" version {found[1]}'
             raise InsightError(f"{path}: expected {expected}; remove {self.folder} to start anew")
         refuse_other_settings(path, header["settings"], self.settings)
-        state = self.folder / header["state"]
+        progress, parts = Progress(**header["progress"]), header.get("parts", 1)
+        if parts != self.ranks.concepts.size:
+            found_here = f"the concepts divided among {parts} processes, now {self.ranks.concepts.size}"
+            raise InsightError(f"{path}: saved with {found_here}; go on with as many, or remove {self.folder}")
+        state = self.folder / self._states(progress.step)[self.ranks.concepts.rank]
         try:
-            return Progress(**header["progress"]), load_file(state, device=str(device))
+            return progress, load_file(state, device=str(device))
         except (OSError, SafetensorError) as error:
             raise InsightError(f"{state}: damaged or missing ({error}); remove {self.folder} to start anew") from None
 

@@ -8,19 +8,28 @@ from torch import Tensor
 from .config import BiasStart, SaeConfig
 from .weights import Weights
 
+_DRAWN_ROWS = 2**14
+
 
 def initial_weights(
-    config: SaeConfig, first_batch: Tensor, seed: int, bias_start: BiasStart = "geometric_median"
+    config: SaeConfig,
+    first_batch: Tensor,
+    seed: int,
+    bias_start: BiasStart = "geometric_median",
+    concepts: slice = slice(None),
 ) -> Weights:
     """Published start: decoder Kaiming-uniform with unit rows, W_enc = W_dec, b_enc = 0, b_dec the geometric median.
 
     `first_batch` [n, d] gives the median, or another `bias_start`; the directions depend on `seed` alone, not on the
-    device.
+    device. `concepts`: which of them to give, with the same directions as among all.
     """
-    generator = torch.Generator().manual_seed(seed)
-    decoder = torch.nn.init.kaiming_uniform_(torch.empty(config.n_concepts, config.dim), generator=generator)
-    decoder = torch.nn.functional.normalize(decoder, dim=1).to(first_batch.device)
-    bias = decoder.new_zeros(config.n_concepts)
+    begin, end, _ = concepts.indices(config.n_concepts)
+    generator, own = torch.Generator().manual_seed(seed), []
+    for first in range(0, end, _DRAWN_ROWS):  # some at a time, since all may be more than one process can hold
+        drawn = torch.empty(min(_DRAWN_ROWS, end - first), config.dim)
+        own.append(torch.nn.init.kaiming_uniform_(drawn, generator=generator)[max(0, begin - first) :])
+    decoder = torch.nn.functional.normalize(torch.cat(own), dim=1).to(first_batch.device)
+    bias = decoder.new_zeros(end - begin)
     return Weights(decoder.clone(), decoder, bias, _middle(first_batch, bias_start))
 
 

@@ -17,6 +17,7 @@ from .auxiliary import add_auxiliary
 from .checkpoint import Progress
 from .codes import SparseCodes
 from .config import SaeConfig, TrainConfig
+from .distributed import ALONE, Ranks
 from .errors import InsightError
 from .initial import initial_weights
 from .inputs import normalise
@@ -59,6 +60,8 @@ class _Learnt(NamedTuple):
     smallest: float
     """The smallest activation; 0 where there is none."""
     dead: Tensor
+    n_dead: int
+    """Those of other ranks included."""
     own: dict[str, Tensor]
     """Gradients of what the rule learns."""
     batch: Batch
@@ -76,19 +79,21 @@ class Learner:
         rule: Rule,
         atoms: Archetypal | None,
         silent_tokens: Tensor,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.config, self.train, self.progress = config, train, progress
+        self.config, self.train, self.progress, self.ranks = config, train, progress, ranks
         self.rule, self.atoms, self.silent_tokens = rule, atoms, silent_tokens
-        self.rule.cut = progress.selection_cut
+        self.rule.cut, self.rule.ranks = progress.selection_cut, ranks
         self.optimiser = Optimiser(
             weights,
             rule.parameters,
+            ranks.concepts,
             atoms=atoms,
             step_scales=rule.step_scales,
             betas=train.betas,
             max_norm=train.max_gradient_norm,
         )
-        self.nested = NestedLoss(_level_weights(config, train), normalised=train.normalised_loss)
+        self.nested = NestedLoss(_level_weights(config, train), ranks, normalised=train.normalised_loss)
         # Rescaled features make the nested loss d times that of features of unit mean squared norm; the auxiliary loss
         # is a ratio and has to keep step, or Adam hardly moves concepts whose last gradients were of the nested loss.
         in_step = config.dim if train.rescale and not train.normalised_loss else 1
@@ -96,14 +101,18 @@ class Learner:
         self.gradients = Weights(*(torch.empty_like(weight) for weight in weights))
 
     @classmethod
-    def start(cls, config: SaeConfig, train: TrainConfig, first: Tensor) -> Learner:
-        """At step 0, with what the first batch of features [n, d] tells about their scale and middle."""
+    def start(cls, config: SaeConfig, train: TrainConfig, first: Tensor, ranks: Ranks = ALONE) -> Learner:
+        """At step 0, with what the first batch of features [n, d] tells about their scale and middle.
+
+        `ranks`: the processes that share the work; all are given the same batch.
+        """
         train.fits(config)
         first = normalise(first, config.inputs).tokens
         mean_square = float(first.double().square().mean())
         scale = mean_square**0.5 if train.rescale and mean_square > 0 else 1.0
         first = first / scale
-        weights = initial_weights(config, first, train.seed, train.bias_start)
+        slice_ = ranks.concepts.share(config.n_concepts)
+        weights = initial_weights(config, first, train.seed, train.bias_start, slice_)
         centred, atoms = first - weights.decoder_bias, None
         if train.dictionary == "archetypal":
             n_points, slack = train.n_archetypes, train.archetype_slack
@@ -114,16 +123,23 @@ class Learner:
             price /= variance
         pre = Preactivations(weights, centred)
         rule = RULES[config.selection].start(train.annealed_k(0, config.k), train, pre, price)
-        silent_tokens = torch.zeros(config.n_concepts, dtype=torch.int64, device=first.device)
-        return cls(config, train, Progress(0, scale), weights, rule, atoms, silent_tokens)
+        silent_tokens = torch.zeros(len(weights.encoder), dtype=torch.int64, device=first.device)
+        return cls(config, train, Progress(0, scale), weights, rule, atoms, silent_tokens, ranks)
 
     @classmethod
-    def restore(cls, config: SaeConfig, train: TrainConfig, progress: Progress, tensors: dict[str, Tensor]) -> Learner:
+    def restore(
+        cls,
+        config: SaeConfig,
+        train: TrainConfig,
+        progress: Progress,
+        tensors: dict[str, Tensor],
+        ranks: Ranks = ALONE,
+    ) -> Learner:
         """From what `progress` and `tensors` were when it was saved."""
         weights = Weights(*(tensors[name] for name in Weights._fields))
         rule = RULES[config.selection].restore(config.k, train, tensors)
         atoms = Archetypal.restore(tensors) if train.dictionary == "archetypal" else None
-        learner = cls(config, train, progress, weights, rule, atoms, tensors["silent_tokens"])
+        learner = cls(config, train, progress, weights, rule, atoms, tensors["silent_tokens"], ranks)
         learner.optimiser.load(tensors)
         return learner
 
@@ -135,13 +151,12 @@ class Learner:
 
     @torch.no_grad()
     def step(self, batch: Tensor) -> Report:
-        """Learn from one batch of finite features [n, d]."""
+        """Learn from one batch of finite features [n, d], the same on all ranks."""
         step = self.progress.step
         self.rule.k = self.train.annealed_k(step, self.config.k)
-        tokens = normalise(batch, self.config.inputs).tokens / self.progress.scale
-        learnt, gradients = self._accumulated(tokens)
+        learnt, gradients = self._accumulated(batch)
         self.optimiser.step(gradients, self.train.step_size(step), learnt.own)
-        l0 = learnt.n_active / len(tokens)
+        l0 = learnt.n_active / len(batch)
         self.rule.adapt(l0)
         if self.train.revival == "resample" and (step + 1) % self.train.resample_steps == 0:
             self._resample(learnt)
@@ -150,22 +165,26 @@ class Learner:
         self.progress.step += 1
         self.progress.selection_cut = self.rule.cut
         fvu = learnt.fvu[1:] if self.train.empty_prefix else learnt.fvu
-        return Report(step, learnt.loss, fvu, l0, len(learnt.dead) / self.config.n_concepts)
+        return Report(step, learnt.loss, fvu, l0, learnt.n_dead / self.config.n_concepts)
 
-    def _accumulated(self, tokens: Tensor) -> tuple[_Learnt, Weights]:
+    def _accumulated(self, batch: Tensor) -> tuple[_Learnt, Weights]:
         """What all parts of a batch [n, d] gave together, and their averaged gradients."""
-        parts = [part for part in tokens.tensor_split(self.train.accumulate) if len(part)]
+        tokens = self.ranks.tokens
+        parts = [part for part in batch.tensor_split(self.train.accumulate) if len(part)]
         if len(parts) == 1:
-            return self._learn(tokens.sub_(self.optimiser.weights.decoder_bias)), self.gradients
+            learnt = self._learn(batch)
+            tokens.average_([*self.gradients, *learnt.own.values()], len(learnt.batch.centred) / len(batch))
+            return learnt, self.gradients
         total = Weights(*(torch.zeros_like(weight) for weight in self.gradients))
         found: list[_Learnt] = []
         own = {name: torch.zeros_like(parameter) for name, parameter in self.rule.parameters.items()}
-        shares = [len(part) / len(tokens) for part in parts]
-        for part, share in zip(parts, shares):
-            learnt = self._learn(part - self.optimiser.weights.decoder_bias)
+        shares = [len(part) / len(batch) for part in parts]
+        for part in parts:
+            learnt = self._learn(part)
             found.append(learnt)
             for sums, gradients in (*zip(total, self.gradients), *((own[name], learnt.own[name]) for name in own)):
-                sums.add_(gradients, alpha=share)
+                sums.add_(gradients, alpha=len(learnt.batch.centred) / len(batch))
+        tokens.average_([*total, *own.values()])
         together = found[-1]._replace(
             loss=torch.stack([share * one.loss for share, one in zip(shares, found)]).sum(),
             fvu=torch.stack([share * one.fvu for share, one in zip(shares, found)]).sum(0),
@@ -175,24 +194,32 @@ class Learner:
         )
         return together, total
 
-    def _learn(self, centred: Tensor) -> _Learnt:
-        """Gradients of centred = x - b_dec [n, d], those of the weights in `self.gradients`."""
-        weights = self.optimiser.weights
+    def _learn(self, part: Tensor) -> _Learnt:
+        """What this rank's tokens of a part [n, d] gave; gradients of the weights in `self.gradients`.
+
+        Gradients are this rank's, all else is of the whole part.
+        """
+        weights, ranks = self.optimiser.weights, self.ranks
+        own = normalise(part[ranks.tokens.share(len(part))], self.config.inputs).tokens
+        centred = (own / self.progress.scale).sub_(weights.decoder_bias)
         pre = Preactivations(weights, centred)
         chosen = self.rule.choose(pre)
         concepts, activations = chosen.only_active()
-        self.silent_tokens += len(centred)
+        self.silent_tokens += len(part)
         self.silent_tokens[concepts.long()] = 0
+        ranks.tokens.minimum_(self.silent_tokens)
         pairs = self._pairs(chosen)
         result = self.nested(weights, centred, pairs)
         batch = Batch(weights, centred, chosen, pairs, self.nested, result)
         cost = self.rule.gradients(batch, self.gradients)
         loss = result.loss + cost.loss
         dead = (self.silent_tokens >= self.train.resolved_dead_after_tokens).nonzero().squeeze(1)
-        if self.train.revival == "auxk" and len(dead):
-            loss = loss + add_auxiliary(pre, result.residual(), dead, self.aux_coefficient, self.gradients)
-        smallest = float(activations.min()) if len(activations) else 0.0
-        return _Learnt(loss, result.fvu, len(activations), smallest, dead, cost.gradients, batch)
+        n_dead = ranks.concepts.count(len(dead))
+        if self.train.revival == "auxk" and n_dead:
+            loss = loss + add_auxiliary(pre, result.residual(), dead, self.aux_coefficient, self.gradients, ranks)
+        ranks.tokens.average_([loss], len(centred) / len(part))
+        smallest, n_active = ranks.everyone.smallest(activations) or 0.0, ranks.everyone.count(len(activations))
+        return _Learnt(loss, result.fvu, n_active, smallest, dead, n_dead, cost.gradients, batch)
 
     def _pairs(self, chosen: Chosen) -> Pairs:
         """The chosen pairs with the levels that they are part of."""
@@ -203,12 +230,15 @@ class Learner:
         levels = list(self.config.levels)
         if train.random_prefixes:
             levels = random_prefixes(levels[-1], train.random_prefixes, train.seed, self.progress.step)
-        return in_prefixes(pattern, activations, [0, *levels] if train.empty_prefix else levels)
+        levels = [0, *levels] if train.empty_prefix else levels
+        begin = self.ranks.concepts.share(self.config.n_concepts).start
+        return in_prefixes(pattern, activations, [size - begin for size in levels])
 
     def _resample(self, learnt: _Learnt) -> None:
         """Start dead concepts anew at tokens of the last part."""
         batch, seed, step = learnt.batch, self.train.seed, self.progress.step
-        if resample(batch.weights, batch.centred, batch.result.residual(), learnt.dead, seed, step):
+        centred, residual = (self.ranks.tokens.gather(rows).rows for rows in (batch.centred, batch.result.residual()))
+        if resample(batch.weights, centred, residual, learnt.dead, seed, step):
             self.rule.revive(learnt.dead)
             self.optimiser.forget(learnt.dead)
             self.silent_tokens[learnt.dead] = 0
@@ -224,12 +254,13 @@ class Learner:
         scale, progress = self.progress.scale, self.progress
         smallest = progress.threshold_sum / progress.threshold_count
         weights, threshold = self.rule.trained(self.optimiser.weights, smallest)
-        sae = SparseAutoencoder(self.config).to(weights.encoder.device)
-        folded = Weights(weights.encoder, weights.decoder, weights.encoder_bias * scale, weights.decoder_bias * scale)
-        for parameter, value in zip(sae.weights, folded):
-            parameter.copy_(value)
+        sae = SparseAutoencoder(self.config)
+        of_concepts = (weights.encoder, weights.decoder, weights.encoder_bias * scale)
+        for parameter, value in zip(sae.weights, of_concepts):
+            parameter.copy_(self.ranks.concepts.gather(value).rows)
+        sae.weights.decoder_bias.copy_(weights.decoder_bias * scale)
         sae.threshold.copy_(threshold.double() * scale)
-        return sae.cpu()
+        return sae
 
 
 def _level_weights(config: SaeConfig, train: TrainConfig) -> list[float]:

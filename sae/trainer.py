@@ -5,6 +5,8 @@ that is settled in float32 (`preactivations`). Elsewhere it follows `torch.set_f
 (torch's default) plain float32; "high" or "medium" allow TF32 or bfloat16 on a GPU, and on x86 processors another
 library whose float32 product is often nearly twice as fast at the same accuracy. Compare and resume runs under one
 setting.
+
+Under torchrun all processes make the same call; see `train`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from tqdm import tqdm
 from .autoencoder import SparseAutoencoder
 from .checkpoint import Checkpoint, refuse_other_settings
 from .config import SaeConfig, TrainConfig
+from .distributed import Group, Parallel, Ranks, local_device, ranks_of
 from .errors import InsightError
 from .files import read_json
 from .interruption import Interruption
@@ -57,6 +60,7 @@ def train(
     progress: bool = True,
     device: torch.device | str | None = None,
     monitor: Monitor | None = None,
+    parallel: Parallel = "data",
 ) -> SparseAutoencoder:
     """Train on `source` into folder `out` and return the autoencoder (on the CPU, for raw features).
 
@@ -67,11 +71,18 @@ def train(
     with the same number of threads; CUDA's sums may be made in another order each time); on a finished folder it
     returns at once. `device` defaults to CUDA where there is one.
 
+    Started by torchrun (or in processes that torch.distributed has joined already), all processes train one
+    autoencoder, the same as one process would up to the order of sums, and all return it. `parallel` "data": each
+    learns from its share of every batch (for now each reads the whole batch from the source). "concepts": each holds a
+    slice of the dictionary, with its encoder and Adam's state, and sees all tokens, so that dictionaries fit which one
+    device cannot hold; selections `batch_topk` and `topk`; goes on after a stop with as many processes. `out` is one
+    folder for all, to which the first process writes.
+
     `InsightError`: other settings than those the folder was started with; features of another width, NaN or infinite;
     a loss that diverges.
     """
     job = Job(config, train, out, extra)
-    return train_many(source, [job], progress=progress, device=device, monitor=monitor)[0]
+    return train_many(source, [job], progress=progress, device=device, monitor=monitor, parallel=parallel)[0]
 
 
 def train_many(
@@ -81,6 +92,7 @@ def train_many(
     progress: bool = True,
     device: torch.device | str | None = None,
     monitor: Monitor | None = None,
+    parallel: Parallel = "data",
 ) -> list[SparseAutoencoder]:
     """Train several autoencoders (sizes, k, seeds, ...) on the same batches, each as `train` would into its own folder.
 
@@ -92,13 +104,16 @@ def train_many(
         raise InsightError("train_many: expected jobs of one batch_size and one data_seed; set data_seed in each")
     if len({Path(job.out).resolve() for job in jobs}) != len(jobs):
         raise InsightError("train_many: expected a folder for each job, found one that is named twice")
-    runs = [_Run(source, job, _device(device), monitor) for job in jobs]
-    _advance([run for run in runs if not run.finished], source, progress)
+    place = local_device(_device(device))
+    ranks = ranks_of(parallel, place)
+    with ranks.everyone.together():
+        runs = [_Run(source, job, place, monitor, ranks) for job in jobs]
+    _advance([run for run in runs if not run.finished], source, progress, ranks.everyone)
     return [run.finish() for run in runs]
 
 
-def _advance(runs: Sequence[_Run], source: TokenSource, show_progress: bool) -> None:
-    """Take all runs to their ends, or to where an interruption stops them."""
+def _advance(runs: Sequence[_Run], source: TokenSource, show_progress: bool, everyone: Group) -> None:
+    """Take all runs to their ends, or to where an interruption of any process stops them all."""
     if not runs:
         return
     train = runs[0].job.train
@@ -110,25 +125,32 @@ def _advance(runs: Sequence[_Run], source: TokenSource, show_progress: bool) -> 
         desc="training",
         unit="tok",
         unit_scale=True,
-        disable=not show_progress,
+        disable=not show_progress or everyone.rank > 0,
     )
     shown_at = 0.0
     with Interruption() as interruption, bar:
-        while step < last and not interruption.requested:
-            batch = runs[0].checked(next(batches), step)
+        while True:
+            signal, *due = everyone.largest([interruption.requested or 0, *(run.is_due for run in runs)])
+            interruption.requested = signal or None
+            for run, is_due in zip(runs, due):
+                if signal or is_due:
+                    run.save()
+            if signal or step == last:
+                break
+            with everyone.together():
+                batch = runs[0].checked(next(batches), step)
             for run in runs:
                 run.take(batch, step)
             step += 1
             bar.update(train.batch_size)
             shown = runs[0].report
-            if shown and (time.monotonic() - shown_at >= _SHOWN_EVERY or step == last):
-                row, shown_at = shown.row(), time.monotonic()
-                bar.set_postfix(step=step, loss=row["loss"], fvu=row["fvu"][-1], refresh=False)
-        if interruption.requested:
-            for run in runs:
-                run.save()
+            if shown and not bar.disable and (time.monotonic() - shown_at >= _SHOWN_EVERY or step == last):
+                shown_at = time.monotonic()
+                bar.set_postfix(step=step, loss=float(shown.loss), fvu=float(shown.fvu[-1]), refresh=False)
     for run in runs:
         run.close()
+    if signal:
+        raise KeyboardInterrupt  # a handler that lets the process live has not made the autoencoder whole
 
 
 class _Run:
@@ -137,23 +159,28 @@ class _Run:
     report: Report | None = None
     """Of the last step of this process."""
 
-    def __init__(self, source: TokenSource, job: Job, device: torch.device, monitor: Monitor | None) -> None:
-        self.job, self.device, self.out = job, device, Path(job.out)
+    def __init__(
+        self, source: TokenSource, job: Job, device: torch.device, monitor: Monitor | None, ranks: Ranks
+    ) -> None:
+        self.job, self.device, self.out, self.ranks = job, device, Path(job.out), ranks
+        self.leads = ranks.everyone.rank == 0
+        """Whether this process writes the log and what comes out in the end."""
+        _refuse_division(job, ranks)
         if source.dim != job.config.dim:
             raise InsightError(f"train: expected features of width {job.config.dim}, the source has {source.dim}")
         data = {"dim": source.dim, "n_tokens": source.n_tokens}
         self.recorded = {"sae": job.config.to_dict(), "train": job.train.to_dict(), "data": data, **(job.extra or {})}
         settings = _comparable(self.recorded)
-        self.checkpoint = Checkpoint(self.out / "checkpoint", settings)
+        self.checkpoint = Checkpoint(self.out / "checkpoint", settings, ranks)
         self.finished = _is_finished(self.out, settings)
         if self.finished:
             return
         self.out.mkdir(parents=True, exist_ok=True)
         saved = self.checkpoint.load(device)
-        self.learner = Learner.restore(job.config, job.train, *saved) if saved else None
-        self.log = self._open_log(saved[0].log_bytes if saved else 0)
+        self.learner = Learner.restore(job.config, job.train, *saved, ranks) if saved else None
+        self.log = self._open_log(saved[0].log_bytes if saved else 0) if self.leads else None
         self.monitor: Callable[[dict[str, Any]], None] | None = None
-        if monitor:
+        if monitor and self.leads:
             self.monitor = open_monitor(monitor, self.out, self.recorded)
         self.log_every = max(1, job.train.steps // _LOGGED_STEPS)
         self.saved_at = time.monotonic()
@@ -186,42 +213,74 @@ class _Run:
         return x.to(self.device, non_blocking=True)
 
     def take(self, batch: Tensor, step: int) -> None:
-        """Learn from the batch of `step`, if that is the next; log it, and save by the clock."""
+        """Learn from the batch of `step`, if that is the next, and log it."""
         if step != self.step or step == self.job.train.steps:
             return
         if self.learner is None:
-            self.learner = Learner.start(self.job.config, self.job.train, batch)
+            self.learner = Learner.start(self.job.config, self.job.train, batch, self.ranks)
         self.report = self.learner.step(batch)
         if self.step % self.log_every == 0 or self.step == self.job.train.steps:
             row = self.report.row()
-            self.log.write((json.dumps(row, allow_nan=False) + "\n").encode())
+            if self.log:
+                self.log.write((json.dumps(row, allow_nan=False) + "\n").encode())
             if self.monitor:
                 self.monitor(row)
-        if time.monotonic() - self.saved_at >= self.job.train.checkpoint_seconds and self.step < self.job.train.steps:
-            self.save()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        unsaved = self.report is not None and self.step < self.job.train.steps
+        return unsaved and time.monotonic() - self.saved_at >= self.job.train.checkpoint_seconds
 
     def save(self) -> None:
         """Replace the checkpoint."""
         if self.learner is None or self.report is None:
             return  # nothing was learnt since the last one
         self.report.row()  # weights of a run that diverges are not worth keeping
-        self.log.flush()
-        os.fsync(self.log.fileno())
-        self.learner.progress.log_bytes = self.log.tell()
+        if self.log:
+            self.log.flush()
+            os.fsync(self.log.fileno())
+            self.learner.progress.log_bytes = self.log.tell()
         self.checkpoint.save(self.learner.progress, self.learner.tensors())
         self.saved_at = time.monotonic()
 
     def close(self) -> None:
         """No more steps in this process."""
-        self.log.close()
+        if self.log:
+            self.log.close()
 
     def finish(self) -> SparseAutoencoder:
         """The autoencoder, written to its folder."""
         if not self.finished:
             assert self.learner is not None
-            self.learner.autoencoder().save_pretrained(self.out, self.recorded)
-        self.checkpoint.remove()
+            sae = self.learner.autoencoder()
+            with self.ranks.everyone.together():
+                if self.leads:
+                    sae.save_pretrained(self.out, self.recorded)
+        if self.leads:
+            self.checkpoint.remove()
         return SparseAutoencoder.from_pretrained(self.out)
+
+
+def _refuse_division(job: Job, ranks: Ranks) -> None:
+    """`InsightError` where the work of `job` cannot be divided among so many processes."""
+    part, size = job.train.batch_size // job.train.accumulate, ranks.tokens.size
+    if part < size:
+        raise InsightError(f"train: expected at least one token a process in each batch, found {part} for {size}")
+    if ranks.concepts.size == 1:
+        return
+    if job.config.n_concepts < ranks.concepts.size:
+        found = f"{job.config.n_concepts} for {ranks.concepts.size}"
+        raise InsightError(f"train: expected at least one concept a process, found {found}")
+    expected = {
+        "selection": (job.config.selection, ("batch_topk", "topk")),
+        "dictionary": (job.train.dictionary, ("free",)),
+        "revival": (job.train.revival, ("auxk", "none")),
+        "nested_k": (job.train.nested_k, ((),)),
+    }
+    for name, (found, known) in expected.items():
+        if found not in known:
+            raise InsightError(f'train: parallel "concepts" knows {name} of {known}, found {found}; use "data"')
 
 
 def _comparable(recorded: dict[str, Any]) -> dict[str, Any]:

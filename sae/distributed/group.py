@@ -16,6 +16,8 @@ from torch import Tensor
 
 from ..errors import InsightError
 
+_SMALL = 2**20
+"""Numbers; exchanging so many takes longer than copying them beside each other."""
 _LONGEST_MESSAGE = 2000
 """Bytes of a failure's message that reach the other ranks."""
 
@@ -46,9 +48,11 @@ class Group:
         """Small tensors of one type summed over ranks, in one exchange."""
         return tensors
 
-    def average_(self, tensor: Tensor, share: float) -> Tensor:
-        """`tensor` averaged over ranks of which this one counts for `share` (they add up to 1), in place."""
-        return tensor
+    def average_(self, tensors: Sequence[Tensor], share: float = 1.0) -> None:
+        """Tensors of one type summed over ranks in place, this one's times `share` (shares that add up to 1 average).
+
+        Small ones go in one exchange.
+        """
 
     def minimum_(self, tensor: Tensor) -> Tensor:
         """The least of all ranks, entry by entry, in place."""
@@ -98,8 +102,15 @@ class ProcessGroup(Group):
         parts = packed.split([tensor.numel() for tensor in tensors])
         return tuple(part.view(tensor.shape) for part, tensor in zip(parts, tensors))
 
-    def average_(self, tensor: Tensor, share: float) -> Tensor:
-        return self.sum_(tensor.mul_(share))
+    def average_(self, tensors: Sequence[Tensor], share: float = 1.0) -> None:
+        for tensor in tensors:
+            tensor.mul_(share)
+        small = [tensor for tensor in tensors if tensor.numel() <= _SMALL]
+        for tensor in tensors:
+            if tensor.numel() > _SMALL:
+                self.sum_(tensor)
+        for tensor, total in zip(small, self.sums(*small) if small else ()):
+            tensor.copy_(total)
 
     def minimum_(self, tensor: Tensor) -> Tensor:
         return self._reduced(tensor, dist.ReduceOp.MIN)

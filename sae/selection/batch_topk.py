@@ -20,15 +20,18 @@ class BatchTopK(Largest):
     Sorting n m numbers is what makes this slow elsewhere. Here a cut that is known to lie a little below the answer
     leaves a shortlist, in which the answer is settled exactly; the cut is carried over from the last batch. A cut that
     leaves too few is lowered and the search repeated: it decides the time taken, never the result. Of equal values at
-    the edge the earlier token, then the lower concept stays.
+    the edge the earlier token, then the lower concept stays (where ranks share the concepts, the lower rank's first).
+
+    Where several processes share a step, each has a shortlist of its own, and the answer is settled in all together.
     """
 
     def __call__(self, pre: Preactivations) -> SparseCodes:
         """Codes [n, m]: the ReLU of the pre-activations, kept or not."""
-        wanted = self.k * pre.n
+        everyone = self.ranks.everyone
+        wanted = self.k * self.ranks.tokens.count(pre.n)
         for cut in self._cuts(pre):
             found = pre.above(cut)
-            values = found.values
+            values, own = everyone.gather(found.values)
             if len(values) > wanted:
                 edge = torch.kthvalue(values, len(values) - wanted + 1).values
                 if float(edge) > cut:
@@ -42,8 +45,9 @@ class BatchTopK(Largest):
                 break
         else:
             keep = values > 0
-        codes = kept(found, keep)
-        self.cut = CARRIED_SHARE * float(codes.activations.min()) if codes.nnz else None
+        codes = kept(found, keep[own])
+        smallest = everyone.smallest(codes.activations)
+        self.cut = None if smallest is None else CARRIED_SHARE * smallest
         return codes
 
     def _cuts(self, pre: Preactivations) -> Iterator[float]:
@@ -51,7 +55,10 @@ class BatchTopK(Largest):
         if self.cut is not None and self.cut > 0:
             yield self.cut
         sample = pre.rows(slice(None, None, max(1, pre.n // SAMPLED_ROWS)))
-        estimate = torch.topk(sample.reshape(-1), min(self.k * len(sample), sample.numel())).values[-1]
+        wanted = self.k * self.ranks.tokens.count(len(sample))
+        largest = torch.topk(sample.reshape(-1), min(wanted, sample.numel())).values
+        largest = self.ranks.everyone.gather(largest).rows
+        estimate = torch.topk(largest, min(wanted, len(largest))).values[-1]
         for share in _SAMPLED_SHARES:
             yield max(0.0, share * float(estimate))
         yield 0.0

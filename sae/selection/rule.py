@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..codes import SparseCodes
 from ..config import TrainConfig
+from ..distributed import ALONE, Ranks
 from ..kernels import Pattern
 from ..nested import Pairs
 from ..objective import NestedLoss, NestedResult, gradients
@@ -76,6 +77,8 @@ class Rule(ABC):
     """Active concepts per token that are wanted now."""
     cut: float | None = None
     """Carried from batch to batch; it spares a search and changes no result."""
+    ranks: Ranks = ALONE
+    """Processes that share a step; the learner says which."""
     step_scales: ClassVar[Mapping[str, float]] = {}
     """Step sizes of own parameters, as multiples of Adam's for the weights (1 where it says nothing)."""
 
@@ -105,7 +108,8 @@ class Rule(ABC):
 
     def gradients(self, batch: Batch, out: Weights) -> Cost:
         """Write the gradients of the weights, the rule's cost included, over `out`."""
-        gradients(batch.weights, batch.centred, batch.pairs, batch.result, batch.result.slopes, out)
+        slopes, concepts = batch.result.slopes, self.ranks.concepts
+        gradients(batch.weights, batch.centred, batch.pairs, batch.result, slopes, out, concepts)
         return Cost(0.0, {})
 
     def adapt(self, l0: float) -> None:  # noqa: B027 (most rules have nothing to adapt)

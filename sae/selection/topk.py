@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ..codes import SparseCodes
-from ..kernels import keep_largest
+from ..distributed import ALONE, Group
+from ..distributed.slices import keep_largest_of_slices, largest_of_slices
 from ..preactivations import Candidates, Preactivations
 from .largest import CARRIED_SHARE, SAMPLED_ROWS, Largest
 from .threshold import kept
@@ -19,6 +20,8 @@ class TopK(Largest):
 
     The cut is one that nearly all tokens have k values above; it is carried over from the last batch. The few tokens
     that have not are computed in full, so the cut decides the time taken, never the result.
+
+    Where processes share the concepts, a token's candidates are those of all.
     """
 
     def __call__(self, pre: Preactivations) -> SparseCodes:
@@ -29,9 +32,9 @@ class TopK(Largest):
         codes = kept(found, keep)
         if not bool(settled.all()):
             rest = (~settled).nonzero().squeeze(1)
-            codes = _with_rows(codes, rest, largest_of_each(pre.rows(rest), self.k))
-        if len(edges):
-            self.cut = self._below_most(edges)
+            codes = _with_rows(codes, rest, largest_of_each(pre.rows(rest), self.k, self.ranks.concepts))
+        below = self._below_most(edges)
+        self.cut = self.cut if below is None else below
         return codes
 
     def _largest_of_each(self, found: Candidates, cut: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -43,26 +46,36 @@ class TopK(Largest):
         width = max(1, int(counts.max()) if len(counts) else 0)
         padded = found.values.new_zeros(len(counts), width)
         padded[tokens, places] = torch.where(found.values > cut, found.values, 0.0)
-        keep_largest(padded, self.k)
-        settled = (padded > 0).sum(1) >= min(self.k, found.pattern.n_columns)
+        concepts = self.ranks.concepts
+        keep_largest_of_slices(padded, self.k, concepts)
+        settled = concepts.sum_((padded > 0).sum(1)) >= min(self.k, concepts.count(found.pattern.n_columns))
         if cut == 0:
             settled = torch.ones_like(settled)
         keep = (padded[tokens, places] > 0) & settled[tokens]
-        least = torch.where(padded > 0, padded, torch.inf).amin(1)
+        least = concepts.minimum_(torch.where(padded > 0, padded, torch.inf).amin(1))
         return keep, settled, least[settled & least.isfinite()]
 
     def _sampled_cut(self, pre: Preactivations) -> float:
         sample = pre.rows(slice(None, None, max(1, pre.n // SAMPLED_ROWS)))
-        return self._below_most(torch.topk(sample, self.k, dim=1).values[:, -1])
+        return self._below_most(largest_of_slices(sample, self.k, self.ranks.concepts)[:, -1]) or 0.0
 
-    def _below_most(self, edges: Tensor) -> float:
-        """A cut a little below the least kept value of nearly all tokens."""
-        return max(0.0, CARRIED_SHARE * float(torch.quantile(edges[: 2**20].float(), _UNSETTLED_SHARE)))
+    def _below_most(self, edges: Tensor) -> float | None:
+        """A cut a little below the least kept value of nearly all tokens, one for all ranks; None where none is kept.
+
+        edges: those values [n], in any number on each rank.
+        """
+        own = torch.quantile(edges[: 2**20].float(), _UNSETTLED_SHARE).view(1) if len(edges) else edges.float()
+        edge = self.ranks.tokens.smallest(own)
+        return None if edge is None else max(0.0, CARRIED_SHARE * edge)
 
 
-def largest_of_each(pre: Tensor, k: int) -> SparseCodes:
-    """Codes [n, m] of the k largest positive pre-activations [n, m] of each token (fewer if fewer are positive)."""
+def largest_of_each(pre: Tensor, k: int, group: Group = ALONE.concepts) -> SparseCodes:
+    """Codes [n, m] of the k largest positive pre-activations [n, m] of each token (fewer if fewer are positive).
+
+    `group`: the ranks that share the concepts, each with an m of its own.
+    """
     values, concepts = torch.topk(pre, min(k, pre.shape[1]), dim=1)
+    keep_largest_of_slices(values.relu_(), k, group)
     rows = torch.arange(len(pre), device=pre.device).unsqueeze(1).expand_as(concepts)
     positive = values > 0
     return SparseCodes.from_entries(rows[positive], concepts[positive], values[positive], *pre.shape)
