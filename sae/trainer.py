@@ -272,7 +272,7 @@ def _refuse_division(job: Job, ranks: Ranks) -> None:
     if job.config.n_concepts < ranks.concepts.size:
         found = f"{job.config.n_concepts} for {ranks.concepts.size}"
         raise InsightError(f"train: expected at least one concept a process, found {found}")
-    expected = {
+    expected: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "selection": (job.config.selection, ("batch_topk", "topk")),
         "dictionary": (job.train.dictionary, ("free",)),
         "revival": (job.train.revival, ("auxk", "none")),

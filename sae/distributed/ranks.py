@@ -46,7 +46,8 @@ def ranks_of(parallel: Parallel, device: torch.device) -> Ranks:
         atexit.register(_leave)
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return ALONE
-    world = dist.distributed_c10d.group.WORLD
+    world = dist.group.WORLD
+    assert world is not None
     control = world if dist.get_backend() == "gloo" else _control(world)
     every = ProcessGroup(world if device.type == "cuda" else control, control)
     return Ranks(every, Group()) if parallel == "data" else Ranks(Group(), every)
@@ -62,7 +63,9 @@ def local_device(device: torch.device) -> torch.device:
 
 @cache
 def _control(world: dist.ProcessGroup) -> dist.ProcessGroup:
-    return dist.new_group(backend="gloo", timeout=_TIMEOUT)
+    group = dist.new_group(backend="gloo", timeout=_TIMEOUT)
+    assert isinstance(group, dist.ProcessGroup)
+    return group
 
 
 def _leave() -> None:
