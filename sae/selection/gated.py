@@ -10,8 +10,8 @@ from ..objective import NestedLoss, gradients
 from ..preactivations import Preactivations
 from ..weights import Weights
 from .pressure import Pressure
-from .relu import first_cut
-from .rule import Batch, Chosen, Cost, Rule, number, sums
+from .relu import started_sparse
+from .rule import Batch, Chosen, Cost, Rule, sums
 from .threshold import above_threshold
 
 
@@ -36,13 +36,13 @@ class Gated(Rule):
     def start(cls, k: int, train: TrainConfig, first: Preactivations, price: float) -> Gated:
         """r = 0 and b_mag = 0; λ starts as for `Relu`."""
         log_gain = first.centred.new_zeros(first.n_concepts)
-        return cls(k, train, log_gain, log_gain.clone(), 0.4 * price * first_cut(k, first))
+        return cls(k, train, log_gain, log_gain.clone(), 0.4 * price * started_sparse(k, train, first))
 
     @classmethod
     def restore(cls, k: int, train: TrainConfig, tensors: dict[str, Tensor]) -> Gated:
         """See `Rule`."""
         rule = cls(k, train, tensors["log_gain"], tensors["magnitude_bias"], 0.0)
-        rule._pressure.coefficient = float(tensors["coefficient"])
+        rule._pressure.load(tensors["pressure"])
         return rule
 
     @property
@@ -51,8 +51,8 @@ class Gated(Rule):
         return {"log_gain": self._log_gain, "magnitude_bias": self._magnitude_bias}
 
     def tensors(self) -> dict[str, Tensor]:
-        """λ."""
-        return {"coefficient": number(self._pressure.coefficient)}
+        """Of λ."""
+        return {"pressure": self._pressure.tensor()}
 
     def choose(self, pre: Preactivations) -> Chosen:
         """Pairs with an open gate; active are those with a positive magnitude."""

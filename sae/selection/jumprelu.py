@@ -15,7 +15,7 @@ from ..preactivations import Preactivations
 from ..weights import Weights
 from .pressure import Pressure
 from .relu import first_cut
-from .rule import Batch, Chosen, Cost, Rule, number, sums
+from .rule import Batch, Chosen, Cost, Rule, sums
 
 
 class JumpRelu(Rule):
@@ -38,16 +38,16 @@ class JumpRelu(Rule):
 
     @classmethod
     def start(cls, k: int, train: TrainConfig, first: Preactivations, price: float) -> JumpRelu:
-        """λ starts at what the weakest active pair explains."""
+        """λ starts at half of what the weakest active pair explains."""
         cut = first_cut(k, first)
         log_threshold = first.centred.new_full([first.n_concepts], log(cut))
-        return cls(k, train, log_threshold, train.bandwidth * cut, price * cut**2)
+        return cls(k, train, log_threshold, train.bandwidth * cut, 0.5 * price * cut**2)
 
     @classmethod
     def restore(cls, k: int, train: TrainConfig, tensors: dict[str, Tensor]) -> JumpRelu:
         """See `Rule`."""
         rule = cls(k, train, tensors["log_threshold"], float(tensors["band"]), 0.0)
-        rule._pressure.coefficient = float(tensors["coefficient"])
+        rule._pressure.load(tensors["pressure"])
         return rule
 
     @property
@@ -56,8 +56,8 @@ class JumpRelu(Rule):
         return {"log_threshold": self._log_threshold}
 
     def tensors(self) -> dict[str, Tensor]:
-        """ε and λ."""
-        return {"band": number(self._band), "coefficient": number(self._pressure.coefficient)}
+        """ε and what is of λ."""
+        return {"band": torch.tensor(self._band, dtype=torch.float64), "pressure": self._pressure.tensor()}
 
     def choose(self, pre: Preactivations) -> Chosen:
         """Pairs above their threshold, and those in the lower half of the band, inactive."""

@@ -11,7 +11,7 @@ from ..preactivations import Preactivations
 from ..weights import Weights
 from .batch_topk import BatchTopK
 from .pressure import Pressure
-from .rule import Batch, Chosen, Cost, Rule, number, sums
+from .rule import Batch, Chosen, Cost, Rule, sums
 from .threshold import above_threshold
 
 
@@ -26,19 +26,19 @@ class Relu(Rule):
 
     @classmethod
     def start(cls, k: int, train: TrainConfig, first: Preactivations, price: float) -> Relu:
-        """λ starts where it keeps out concepts that explain less than a fifth of what the k n-th largest explains."""
-        return cls(k, train, 0.4 * price * first_cut(k, first))
+        """λ starts at a fifth of what would keep out the concepts that `first_cut` keeps out."""
+        return cls(k, train, 0.4 * price * started_sparse(k, train, first))
 
     @classmethod
     def restore(cls, k: int, train: TrainConfig, tensors: dict[str, Tensor]) -> Relu:
         """See `Rule`."""
         rule = cls(k, train, 0.0)
-        rule._pressure.coefficient = float(tensors["coefficient"])
+        rule._pressure.load(tensors["pressure"])
         return rule
 
     def tensors(self) -> dict[str, Tensor]:
-        """λ."""
-        return {"coefficient": number(self._pressure.coefficient)}
+        """Of λ."""
+        return {"pressure": self._pressure.tensor()}
 
     def choose(self, pre: Preactivations) -> Chosen:
         """All positive pre-activations."""
@@ -62,6 +62,18 @@ class Relu(Rule):
     def trained(self, weights: Weights, smallest: float) -> tuple[Weights, Tensor]:
         """Threshold 0."""
         return weights, weights.encoder.new_zeros(())
+
+
+def started_sparse(k: int, train: TrainConfig, first: Preactivations) -> float:
+    """`first_cut`, subtracted from the encoder's bias unless λ is given.
+
+    A bias of 0 (published) makes half of all pairs active, which costs as much as a dense step, and leaves them long
+    after λ has become what would be right for k.
+    """
+    cut = first_cut(k, first)
+    if train.sparsity_coefficient is None:
+        first.weights.encoder_bias.sub_(cut)
+    return cut
 
 
 def first_cut(k: int, first: Preactivations) -> float:

@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-import torch
 from torch import Tensor
 
 from ..codes import SparseCodes
@@ -126,8 +125,3 @@ class Rule(ABC):
 def sums(values: Tensor, concepts: Tensor, m: int) -> Tensor:
     """[m]: the sum of values [nnz] over the pairs of each concept."""
     return values.new_zeros(m).index_add_(0, concepts, values)
-
-
-def number(value: float) -> Tensor:
-    """A number as it is kept in a checkpoint."""
-    return torch.tensor(value, dtype=torch.float64)
