@@ -65,7 +65,7 @@ def task_of(base: dict[str, Any], arch: str, k: int, seed: int, steps: int, lr: 
 
 
 class Runs:
-    """Runs that are done once; kept in a file, if one is given, from which they are read again."""
+    """Runs that are done once; those that succeed are kept in a file, if one is given, and read from it again."""
 
     def __init__(self, peers: Peers, folder: Path, path: Path | None, settings: dict[str, Any]) -> None:
         self.peers, self.folder, self.path = peers, folder, path
@@ -84,7 +84,7 @@ class Runs:
         for task, measured in zip(missing, self.peers.run(peer, missing, self.folder) if missing else []):
             row = {**self._key(peer, task), "m": task.m, **measured}
             self.rows.append(row)
-            if self.path:
+            if self.path and "error" not in row:
                 with self.path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
             found = row.get("error") or f"FVU {row['test']['fvu']:.4f}  {row['ms']:7.1f} ms a step"

@@ -48,6 +48,7 @@ def train(task: Task, clock: Clock) -> Dictionary:
         settings["group_fractions"] = list(FRACTIONS)
     trainSAE(clock, [settings], steps=task.n_batches, device="cpu")
     ae = made[0].ae
+    clock.notes["dead_share"] = max(0, made[0].dead_features) / task.m
     matryoshka = hasattr(ae, "W_dec")
     decoder, bias = (ae.W_dec, ae.b_enc) if matryoshka else (ae.decoder.weight.t(), ae.encoder.bias)
     return Dictionary(_encoder(ae), decoder.data, bias.data, ae.b_dec.data)

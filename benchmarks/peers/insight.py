@@ -6,6 +6,7 @@ silence counters are set in the checkpoint, and the run goes on.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -70,6 +71,8 @@ def train(task: Task, clock: Clock) -> Dictionary:
             except Stop:
                 _hold_dead(Path(folder), task)
         sae = train_sae(Clocked(clock), config, run, folder, progress=False)
+        last = (Path(folder) / "training.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+        clock.notes["dead_share"] = json.loads(last)["dead"]
     weights = (sae.encoder, sae.decoder, sae.encoder_bias, sae.decoder_bias)
     return Dictionary(*(weight.detach() for weight in weights))
 

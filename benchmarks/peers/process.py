@@ -35,7 +35,8 @@ class Peers:
     def __init__(self, names: Sequence[str], environments: Path, sources: Mapping[str, str]) -> None:
         """Makes the environments; `missing` says why a peer is not available, `requirements` what is measured."""
         self.pythons: dict[str, Path] = {}
-        self.requirements = {name: REQUIREMENTS.get(name, []) for name in names}
+        by_hand = {name: ["(from a copy given by hand)"] for name in sources}
+        self.requirements = {name: [*REQUIREMENTS.get(name, []), *by_hand.get(name, [])] for name in names}
         self.missing: dict[str, str] = {}
         for name in ("insight", "floor", *names):
             try:

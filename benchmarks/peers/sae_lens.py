@@ -42,6 +42,7 @@ def train(task: Task, clock: Clock) -> Dictionary:
     trainer.n_forward_passes_since_fired[task.dead_concepts] = LONG_AGO
     sae.W_enc.data[:, task.dead_concepts] *= QUIET
     trainer.fit()
+    clock.notes["dead_share"] = float(trainer.dead_neurons.float().mean())
     norms = sae.W_dec.data.norm(dim=1)
     encoder, bias = sae.W_enc.data.t() * norms[:, None], sae.b_enc.data * norms
     if not sae.cfg.apply_b_dec_to_input:

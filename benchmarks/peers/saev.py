@@ -86,9 +86,11 @@ def train(task: Task, clock: Clock) -> Dictionary:
     framework.make_saes = then_train
     saev.data.ShuffledDataLoader = lambda _: loader
     try:
-        (sae,), *_ = framework.train([config])
+        (sae,), (objective,), *_ = framework.train([config])
     finally:
         framework.make_saes = make_saes
+    dead = objective.toks_since_active >= objective.cfg.dead_threshold_tokens
+    clock.notes["dead_share"] = float(dead.float().mean())
     sae.normalize_w_dec()
     encoder = sae.W_enc.data.t()
     return Dictionary(encoder, sae.W_dec.data, sae.b_enc.data + encoder @ sae.b_dec.data, sae.b_dec.data)

@@ -94,6 +94,8 @@ def train(task: Task, clock: Clock) -> Dictionary:
     sae.encoder.weight.data[task.dead_concepts] *= QUIET
     trainer.save = lambda: None
     trainer.fit()
+    dead = trainer.num_tokens_since_fired["rows"] > config.dead_feature_threshold
+    clock.notes["dead_share"] = float(dead.float().mean())
     if hasattr(trainer.optimizers[0], "eval"):
         trainer.optimizers[0].eval()  # its schedule-free optimiser: the averaged weights are the result
     return Dictionary(sae.encoder.weight.data, sae.W_dec.data, sae.encoder.bias.data, sae.b_dec.data)

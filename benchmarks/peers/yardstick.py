@@ -118,6 +118,8 @@ class Clock:
         self.wall: list[float] = []
         self.own: list[float] = []
         self.machine: list[float | None] = []
+        self.notes: dict[str, float] = {}
+        """What a loop can tell of itself, beside the times: "dead_share", by its own count at the end."""
 
     def __len__(self) -> int:
         return self.task.n_batches
@@ -219,7 +221,7 @@ def _run(task: Task, train: Callable[[Task, Clock], Dictionary]) -> dict[str, An
     _load_optimisers()
     before = _resident_mb("VmRSS")
     dictionary = train(task, clock)
-    timed = {**clock.report(), "peak_mb": _resident_mb("VmHWM"), "start_mb": before}
+    timed = {**clock.report(), **clock.notes, "peak_mb": _resident_mb("VmHWM"), "start_mb": before}
     timed["precision_used"] = torch.get_float32_matmul_precision()
     for name, path in task.measure.items():
         x = load_file(path)["features"]
