@@ -176,23 +176,17 @@ class Learner:
             tokens.average_([*self.gradients, *learnt.own.values()], len(learnt.batch.centred) / len(batch))
             return learnt, self.gradients
         total = Weights(*(torch.zeros_like(weight) for weight in self.gradients))
-        found: list[_Learnt] = []
         own = {name: torch.zeros_like(parameter) for name, parameter in self.rule.parameters.items()}
-        shares = [len(part) / len(batch) for part in parts]
+        loss, fvu, n_active, smallest = batch.new_zeros(()), batch.new_zeros(()), 0, 0.0
         for part in parts:
             learnt = self._learn(part)
-            found.append(learnt)
             for sums, gradients in (*zip(total, self.gradients), *((own[name], learnt.own[name]) for name in own)):
                 sums.add_(gradients, alpha=len(learnt.batch.centred) / len(batch))
+            share = len(part) / len(batch)
+            loss, fvu = loss + share * learnt.loss, fvu + share * learnt.fvu
+            n_active, smallest = n_active + learnt.n_active, smallest + share * learnt.smallest
         tokens.average_([*total, *own.values()])
-        together = found[-1]._replace(
-            loss=torch.stack([share * one.loss for share, one in zip(shares, found)]).sum(),
-            fvu=torch.stack([share * one.fvu for share, one in zip(shares, found)]).sum(0),
-            n_active=sum(one.n_active for one in found),
-            smallest=sum(share * one.smallest for share, one in zip(shares, found)),
-            own=own,
-        )
-        return together, total
+        return learnt._replace(loss=loss, fvu=fvu, n_active=n_active, smallest=smallest, own=own), total
 
     def _learn(self, part: Tensor) -> _Learnt:
         """What this rank's tokens of a part [n, d] gave; gradients of the weights in `self.gradients`.
