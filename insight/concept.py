@@ -48,11 +48,11 @@ class Concept:
         return self.name or f"concept {self.id}"
 
 
-def unnamed(levels: Sequence[int], frequency: Sequence[int], threshold: float) -> list[Concept]:
-    """The concepts of a dictionary before naming; `levels` and `frequency` have one entry a concept."""
+def unnamed(levels: Sequence[int], frequency: Sequence[int], thresholds: Sequence[float]) -> list[Concept]:
+    """The concepts of a dictionary before naming; each argument has one entry a concept."""
     return [
         Concept(i, int(level), None, (), (), int(count), float(threshold))
-        for i, (level, count) in enumerate(zip(levels, frequency, strict=True))
+        for i, (level, count, threshold) in enumerate(zip(levels, frequency, thresholds, strict=True))
     ]
 
 

@@ -16,8 +16,10 @@ from naming import name_concepts as nearest_phrases
 from naming.names import Mode
 from naming.vocabulary import TEMPLATES
 from sae import Evaluation, SaeConfig, SparseAutoencoder, SparseCodes, TrainConfig, evaluate, train
+from sae.config import Selection
 from sae.errors import InsightError
 from sae.files import read_json, write_json
+from sae.monitor import Monitor
 
 from .backbones import load as load_backbone
 from .backbones.weights import cache_root
@@ -43,21 +45,24 @@ def train_dictionary(
     batch_size: int = 4096,
     lr: float = LR,
     seed: int = 0,
+    selection: Selection = "batch_topk",
+    monitor: Monitor | None = None,
     device: str = "cpu",
 ) -> SparseAutoencoder:
-    """Train a Matryoshka BatchTopK autoencoder on a cache; `out` becomes a model without relations and names.
+    """Train a Matryoshka autoencoder on a cache; `out` becomes a model without relations and names.
 
     `concepts` defaults to `fitting_size`, `steps` to three passes over the cache, at least 1,000 steps. The cache's
     checksums are compared first (about a second a gigabyte): a flipped bit must not end in a dictionary.
     """
     cache.verify()
-    config = SaeConfig(dim=cache.dim, n_concepts=concepts or fitting_size(cache.n_tokens), k=k)
+    n_concepts = concepts or fitting_size(cache.n_tokens)
+    config = SaeConfig(dim=cache.dim, n_concepts=n_concepts, k=k, selection=selection)
     steps = steps or max(FEWEST_STEPS, -(-PASSES * cache.n_tokens // batch_size))
     settings = TrainConfig(
         steps=steps, batch_size=batch_size, lr=lr, seed=seed, decay_steps=int(SHARE_OF_DECAY * steps)
     )
     extra = {"backbone": cache.manifest["backbone"], "images": cache.n_images}
-    return train(cache, config, settings, out, extra=extra, device=device)
+    return train(cache, config, settings, out, extra=extra, device=device, monitor=monitor)
 
 
 def relate_concepts(
@@ -97,7 +102,8 @@ def relate_concepts(
     graph.save(folder / "relations.npz")
     save_examples(folder / "examples.parquet", _located(examples, cache))
     levels = [int(sae.level_of(concept)) for concept in range(sae.config.n_concepts)]
-    save_concepts(folder / "concepts.parquet", unnamed(levels, graph.frequency.tolist(), float(sae.threshold)))
+    thresholds = sae.threshold.expand(sae.config.n_concepts).tolist()
+    save_concepts(folder / "concepts.parquet", unnamed(levels, graph.frequency.tolist(), thresholds))
     config["quality"] = _without_nan(quality)
     config["relations"] = {"threshold": threshold, "min_support": min_support, "min_lift": min_lift}
     config.pop("names", None)
