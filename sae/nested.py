@@ -37,7 +37,8 @@ class Pairs(NamedTuple):
         tokens = torch.arange(n, dtype=torch.int32, device=offsets.device)
         tokens = torch.repeat_interleave(tokens, offsets.diff(), output_size=len(concepts))
         order = torch.argsort(concepts, stable=True)
-        own = torch.nn.functional.pad(torch.bincount(concepts, minlength=m).cumsum(0), (1, 0))
+        every = torch.arange(m + 1, dtype=torch.int32, device=concepts.device)
+        own = torch.searchsorted(concepts.index_select(0, order), every)  # bincount would wait for the device
         places = (self.levels.to(torch.int32) * n + tokens).index_select(0, order)
         return Pattern(own, tokens.index_select(0, order), n), Pattern(own, places, self.n_levels * n), order
 
