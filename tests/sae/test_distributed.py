@@ -1,0 +1,316 @@
+"""Several processes train what one process trains, stop together and go on together.
+
+Run as a module under torchrun, this file is those processes: `python -m torch.distributed.run ... -m
+tests.sae.test_distributed PART FOLDER SEED`.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import sae.initial
+import sae.preactivations
+from sae import InsightError, SaeConfig, SparseAutoencoder, TensorSource, TrainConfig, train
+from sae.distributed import ranks_of
+from sae.initial import initial_weights
+from sae.preactivations import Preactivations
+from sae.selection import BatchTopK, TopK
+from sae.weights import Weights
+
+from .test_selection import largest, largest_of_each
+from .test_trainer import Interrupting, contents, log_of, sparse_features
+
+CPU = torch.device("cpu")
+DIM, BATCH = 16, 257
+DEAD = {"dead_after_tokens": 1200, "threshold_start_step": 5}
+FRACTIONS = (0.05, 0.1, 0.25, 0.6)
+
+
+def case(parallel, selection="batch_topk", m=501, k=2, steps=12, **settings):
+    config = SaeConfig(DIM, m, k, fractions=FRACTIONS, selection=selection)
+    return parallel, config, TrainConfig(steps, BATCH, lr=1e-3, **{**DEAD, **settings})
+
+
+CASES = {
+    "data batch_topk": case("data", steps=30),
+    "data topk": case("data", "topk", steps=30),
+    "data topk nested k": case("data", "topk", k=3, nested_k=(1, 3)),
+    "data jumprelu": case("data", "jumprelu", m=64, k=4),
+    "data relu": case("data", "relu", m=64, k=4),
+    "data gated": case("data", "gated", m=64, k=4),
+    "data in parts": case("data", accumulate=2),
+    "data resampled": case("data", revival="resample", resample_steps=7),
+    "data normalised": case("data", normalised_loss=True, random_prefixes=3, k=4, k_start=8, k_anneal_steps=9),
+    "data archetypal": case("data", dictionary="archetypal", n_archetypes=20, m=64, k=3),
+    "concepts batch_topk": case("concepts", steps=30),
+    "concepts topk": case("concepts", "topk", steps=30),
+    "concepts in parts": case("concepts", accumulate=2, k_start=4, k_anneal_steps=9),
+    "concepts random prefixes": case("concepts", "topk", random_prefixes=3, empty_prefix=True, normalised_loss=True),
+    "concepts few": case("concepts", m=20, k=12),
+}
+CASES_OF_THREE = ("data topk", "concepts batch_topk", "concepts few")
+SELECTIONS = [(rule, k, shape, shift) for rule in ("batch_topk", "topk") for k in (1, 5) for shape, shift in (
+    ((129, 40), 0.0), ((3, 2000), 0.0), ((50, 7), -1.5), ((64, 30), -9.0),
+)]  # fmt: skip
+
+
+def features(seed):
+    return sparse_features(torch.Generator().manual_seed(seed), n=4096, dim=DIM)
+
+
+def numbers(seed, index, shape, shift):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed + index)) + shift
+
+
+# What the processes do.
+
+
+def equal(folder, seed):
+    for name in CASES if int(os.environ["WORLD_SIZE"]) == 2 else CASES_OF_THREE:
+        parallel, config, run = CASES[name]
+        sae = train(TensorSource(features(seed)), config, run, folder / name, progress=False, parallel=parallel)
+        assert sae.encoder.shape == (config.n_concepts, DIM)
+    for parallel in ("data", "concepts"):
+        select(folder / parallel, seed, parallel)
+    if int(os.environ["WORLD_SIZE"]) == 2:
+        interrupted(folder, seed)
+        failing(folder, seed)
+
+
+def select(folder, seed, parallel):
+    """Each process chooses among its share of the same numbers, with cuts from a good one to a useless one."""
+    ranks, found = ranks_of(parallel, CPU), {}
+    for index, (name, k, shape, shift) in enumerate(SELECTIONS):
+        rule = {"batch_topk": BatchTopK, "topk": TopK}[name](k)
+        rule.ranks = ranks
+        pre = numbers(seed, index, shape, shift)
+        tokens, concepts = ranks.tokens.share(shape[0]), ranks.concepts.share(shape[1])
+        m = concepts.stop - concepts.start
+        for cut in (None, "carried", 1e9, 0.0):
+            rule.cut = rule.cut if cut == "carried" else cut
+            weights = Weights(torch.eye(shape[1])[concepts], torch.zeros(m, shape[1]), torch.zeros(m), torch.zeros(1))
+            found[f"{index} {cut}"] = rule(Preactivations(weights, pre[tokens])).dense()
+    folder.mkdir(exist_ok=True)
+    save_file(found, folder / f"{ranks.everyone.rank}.safetensors")
+
+
+class StoppedInOne(Interrupting):
+    """Sends SIGINT to the second process alone."""
+
+    def __init__(self, features, at):
+        super().__init__(features, at if os.environ["RANK"] == "1" else -1)
+
+
+def interrupted(folder, seed):
+    for name in ("data batch_topk", "concepts topk"):
+        parallel, config, run = CASES[name]
+        own = {"progress": False, "parallel": parallel}
+        with pytest.raises(KeyboardInterrupt):
+            train(StoppedInOne(features(seed), at=11), config, run, folder / "parts" / name, **own)
+        assert len(log_of(folder / "parts" / name)) == 12
+        if parallel == "concepts":
+            with pytest.raises(KeyboardInterrupt):
+                train(StoppedInOne(features(seed), at=3), config, run, folder / "divided", **own)
+        train(TensorSource(features(seed)), config, run, folder / "parts" / name, **own)
+
+
+class BrokenInOne(TensorSource):
+    def batches(self, batch_size, *, seed, start_step=0):
+        for step, batch in enumerate(super().batches(batch_size, seed=seed, start_step=start_step)):
+            if step == 5 and os.environ["RANK"] == "1":
+                raise OSError("the disk is gone")
+            yield batch
+
+
+def failing(folder, seed):
+    """Every failure ends the call in all processes; they are still together afterwards."""
+    messages = []
+
+    def attempt(source, name, **changed):
+        parallel, config, run = CASES[name]
+        try:
+            out = changed.pop("out", folder / "failing" / f"{len(messages)}")
+            train(source, changed.get("config", config), run, out, progress=False, parallel=parallel)
+        except (InsightError, OSError) as error:
+            messages.append(f"{type(error).__name__}: {error}")
+
+    x = features(seed)
+    attempt(BrokenInOne(x), "data topk")
+    attempt(TensorSource(torch.full_like(x, torch.nan)), "concepts topk")
+    attempt(TensorSource(x), "concepts topk", config=CASES["data gated"][1])
+    attempt(
+        TensorSource(x),
+        "concepts topk",
+        out=folder / "data batch_topk" if os.environ["RANK"] == "1" else folder / "new",
+    )
+    (folder / f"messages-{os.environ['RANK']}.json").write_text(json.dumps(messages))
+
+
+class Dying(TensorSource):
+    """Leaves time for checkpoints; the second process is killed at step 20."""
+
+    def batches(self, batch_size, *, seed, start_step=0):
+        for step, batch in enumerate(super().batches(batch_size, seed=seed, start_step=start_step), start_step):
+            time.sleep(0.02)
+            if step == 20 and os.environ["RANK"] == "1":
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield batch
+
+
+def killed(folder, seed, source=Dying):
+    parallel, config, run = CASES["concepts batch_topk"]
+    run = replace(run, checkpoint_seconds=0.1)
+    train(source(features(seed)), config, run, folder / "killed", progress=False, parallel=parallel)
+
+
+def gone_on(folder, seed):
+    killed(folder, seed, TensorSource)
+
+
+# What the tests ask.
+
+
+def launch(part, folder, seed, processes=2):
+    """Status and output of `part` under torchrun."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command += ["-m", "tests.sae.test_distributed", part, str(folder), str(seed)]
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
+    ended = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=100)
+    return ended.returncode, ended.stderr
+
+
+@pytest.fixture(scope="module")
+def seed():
+    seed = int.from_bytes(os.urandom(3), "little")
+    print(f"seed {seed}")
+    return seed
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, seed):
+    """Every case in one process, in plain float32: AuxK in bfloat16 shows the order of sums in its last bits."""
+    folder = tmp_path_factory.mktemp("alone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sae.preactivations, "multiplies_bfloat16_fast", lambda device: False)
+        for name, (_, config, run) in CASES.items():
+            train(TensorSource(features(seed)), config, run, folder / name, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def together(request, tmp_path_factory, seed):
+    """The folder that the processes left, and how many they were."""
+    folder = tmp_path_factory.mktemp("together")
+    status, output = launch("equal", folder, seed, request.param)
+    assert status == 0, output
+    return folder, request.param
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_result_is_that_of_one_process(alone, together, name, seed):
+    folder, processes = together
+    if processes == 3 and name not in CASES_OF_THREE:
+        pytest.skip("two processes are enough")
+    _, config, run = CASES[name]
+    for one, other in zip(log_of(alone / name), log_of(folder / name), strict=True):
+        assert (other["step"], other["l0"], other["dead"]) == (one["step"], one["l0"], one["dead"])
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-4)
+        assert other["fvu"] == pytest.approx(one["fvu"], rel=1e-4)
+    one, other = (SparseAutoencoder.from_pretrained(path / name) for path in (alone, folder))
+    start = initial_weights(config, features(seed), run.seed, run.bias_start)
+    for field, mine, theirs, first in zip(Weights._fields, one.weights, other.weights, start):
+        assert (mine - theirs).norm() < 1e-3 * (mine - first).norm(), field
+    torch.testing.assert_close(other.threshold, one.threshold, rtol=1e-4, atol=1e-6)
+    settings = [json.loads((path / name / "config.json").read_text()) for path in (alone, folder)]
+    assert settings[0] == settings[1]
+    assert {path.name for path in (folder / name).iterdir()} == {"config.json", "sae.safetensors", "training.jsonl"}
+
+
+def test_the_cases_have_dead_concepts_that_are_revived(alone):
+    for name in ("data batch_topk", "data topk", "concepts batch_topk", "concepts topk"):
+        assert log_of(alone / name)[-1]["dead"] * CASES[name][1].n_concepts > DIM  # twice what AuxK takes of a token
+
+
+@pytest.mark.parametrize("parallel", ["data", "concepts"])
+def test_exactly_the_largest_of_all_processes_stay(together, seed, parallel):
+    folder, processes = together
+    parts = [load_file(folder / parallel / f"{rank}.safetensors") for rank in range(processes)]
+    for index, (name, k, shape, shift) in enumerate(SELECTIONS):
+        pre = numbers(seed, index, shape, shift)
+        expected = largest(pre, k) if name == "batch_topk" else largest_of_each(pre, k)
+        for cut in (None, "carried", 1e9, 0.0):
+            found = torch.cat([part[f"{index} {cut}"] for part in parts], dim=0 if parallel == "data" else 1)
+            assert torch.equal(found, expected), (name, k, shape, shift, cut)
+
+
+@pytest.mark.parametrize("name", ["data batch_topk", "concepts topk"])
+def test_an_interruption_of_one_stops_all_and_all_go_on_to_the_same_bytes(together, name):
+    folder, processes = together
+    if processes == 3:
+        pytest.skip("two processes are enough")
+    assert contents(folder / "parts" / name) == contents(folder / name)
+
+
+def test_divided_checkpoints_are_one_file_a_process_and_for_as_many_only(together, seed):
+    folder, processes = together
+    if processes == 3:
+        pytest.skip("two processes are enough")
+    found = {path.name for path in (folder / "divided" / "checkpoint").iterdir()}
+    assert found == {"checkpoint.json", "state-4-0.safetensors", "state-4-1.safetensors"}
+    _, config, run = CASES["concepts topk"]
+    with pytest.raises(InsightError, match="concepts divided among 2 processes, now 1; go on with as many"):
+        train(TensorSource(features(seed)), config, run, folder / "divided", progress=False)
+
+
+def test_a_failure_of_one_ends_all_with_its_message(together):
+    folder, processes = together
+    if processes == 3:
+        pytest.skip("two processes are enough")
+    first, second = (json.loads((folder / f"messages-{rank}.json").read_text()) for rank in range(2))
+    assert first[0] == "InsightError: rank 1 failed: OSError: the disk is gone"
+    assert second[0] == "OSError: the disk is gone"
+    assert "NaN or infinite features in 257 of 257 tokens of the batch at step 0" in first[1]
+    assert 'parallel "concepts" knows selection of' in first[2]
+    assert first[1:3] == second[1:3]
+    assert "config.json: started with" in second[3]
+    assert first[3] == second[3].replace("InsightError: ", "InsightError: rank 1 failed: ")
+
+
+def test_a_killed_process_ends_all_and_a_new_start_ends_with_the_same_weights(together, tmp_path, seed):
+    folder, processes = together
+    if processes == 3:
+        pytest.skip("two processes are enough")
+    status, _ = launch("killed", tmp_path, seed)
+    assert status != 0
+    assert not (tmp_path / "killed" / "sae.safetensors").exists()
+    assert (tmp_path / "killed" / "checkpoint" / "checkpoint.json").exists()
+    status, output = launch("gone_on", tmp_path, seed)
+    assert status == 0, output
+    for name in ("sae.safetensors", "training.jsonl"):
+        assert (tmp_path / "killed" / name).read_bytes() == (folder / "concepts batch_topk" / name).read_bytes()
+
+
+def test_slices_of_the_first_weights_are_those_of_the_whole(generator, monkeypatch):
+    x, config = torch.randn(20, DIM, generator=generator), SaeConfig(DIM, 131, 3)
+    whole = initial_weights(config, x, seed=5)
+    monkeypatch.setattr(sae.initial, "_DRAWN_ROWS", 17)
+    parts = [initial_weights(config, x, 5, concepts=slice(a, b)) for a, b in ((0, 30), (30, 34), (34, 131))]
+    for field in ("encoder", "decoder", "encoder_bias"):
+        assert torch.equal(torch.cat([getattr(part, field) for part in parts]), getattr(whole, field))
+    assert all(torch.equal(part.decoder_bias, whole.decoder_bias) for part in parts)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    sae.preactivations.multiplies_bfloat16_fast = lambda device: False  # type: ignore[assignment]
+    globals()[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))
