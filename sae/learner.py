@@ -232,7 +232,7 @@ class Learner:
         """Start dead concepts anew at tokens of the last part."""
         batch, seed, step = learnt.batch, self.train.seed, self.progress.step
         centred, residual = (self.ranks.tokens.gather(rows).rows for rows in (batch.centred, batch.result.residual()))
-        if resample(batch.weights, centred, residual, learnt.dead, seed, step):
+        if resample(batch.weights, centred, residual, learnt.dead, self.rule.revived_size, seed, step):
             self.rule.revive(learnt.dead)
             self.optimiser.forget(learnt.dead)
             self.silent_tokens[learnt.dead] = 0
@@ -246,7 +246,8 @@ class Learner:
     def autoencoder(self) -> SparseAutoencoder:
         """The autoencoder for raw features: u(x) = s u'(x / s), so biases and threshold are multiplied by the scale."""
         scale, progress = self.progress.scale, self.progress
-        smallest = progress.threshold_sum / progress.threshold_count
+        measured = progress.threshold_count > 0
+        smallest = progress.threshold_sum / progress.threshold_count if measured else -1.0
         weights, threshold = self.rule.trained(self.optimiser.weights, smallest)
         sae = SparseAutoencoder(self.config)
         of_concepts = (weights.encoder, weights.decoder, weights.encoder_bias * scale)

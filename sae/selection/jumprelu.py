@@ -81,7 +81,7 @@ class JumpRelu(Rule):
         near = (chosen.preactivations - own).abs() < self._band / 2
         pull = torch.where(near, own * result.slopes + share, 0.0)
         of_log = sums(pull, concepts, len(threshold)).mul_(threshold).div_(-self._band)
-        return Cost(share * chosen.active.sum(), {"log_threshold": of_log})
+        return Cost(share * chosen.active.sum(dtype=centred.dtype), {"log_threshold": of_log})
 
     def adapt(self, l0: float) -> None:
         """See `Rule`."""
@@ -92,7 +92,7 @@ class JumpRelu(Rule):
         living = torch.ones_like(self._log_threshold, dtype=torch.bool)
         living[concepts] = False
         middle = self._log_threshold[living].mean() if bool(living.any()) else self._log_threshold.mean()
-        self._log_threshold[concepts] = middle + log(0.2)
+        self._log_threshold[concepts] = middle + log(self.revived_size)
 
     def trained(self, weights: Weights, smallest: float) -> tuple[Weights, Tensor]:
         """Thresholds [m]."""

@@ -18,6 +18,9 @@ CARRIED_SHARE = 0.97
 class Largest(Rule):
     """Keeps as many of the largest positive pre-activations as `k` says. Also called by itself, for codes."""
 
+    revived_size = 1.0
+    """A concept that has to be among the largest comes back at full size only."""
+
     def __init__(self, k: int) -> None:
         self.k = k
         self.cut: float | None = None

@@ -11,7 +11,7 @@ from ..config import TrainConfig
 
 _SLOWEST = 3e-4
 _REACH = 10.0
-_TREND = 2.0
+_MEMORY, _LOOK_AHEAD = 4.0, 6.0
 _LIMIT = 1.0
 
 
@@ -36,9 +36,11 @@ class Pressure:
         now = log(max(l0, 1e-3) / k)
         if self._usual != self._usual:
             self._usual = now
-        self._usual += min(1.0, _TREND * self._rate) * (now - self._usual)
-        off = now + _TREND * (now - self._usual)
-        self.coefficient *= exp(self._rate * max(-_LIMIT, min(_LIMIT, off)))
+        self._usual += min(1.0, _MEMORY * self._rate) * (now - self._usual)
+        off = now + _LOOK_AHEAD * (now - self._usual)
+        moved = self.coefficient * exp(self._rate * max(-_LIMIT, min(_LIMIT, off)))
+        if self._rate:  # a number even where k is out of reach for ever
+            self.coefficient = max(1e-30, min(1e30, moved))
 
     def tensor(self) -> Tensor:
         """What `load` takes."""

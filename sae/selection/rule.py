@@ -81,6 +81,9 @@ class Rule(ABC):
     step_scales: ClassVar[Mapping[str, float]] = {}
     """Step sizes of own parameters, as multiples of Adam's for the weights (1 where it says nothing)."""
 
+    revived_size: ClassVar[float] = 0.2
+    """Norm of a resampled encoder row, as a share of the living ones' (published for ReLU: small, lest it disturb)."""
+
     @classmethod
     @abstractmethod
     def start(cls, k: int, train: TrainConfig, first: Preactivations, price: float) -> Rule:
@@ -115,7 +118,7 @@ class Rule(ABC):
         """Told how many concepts were active per token in a step."""
 
     def revive(self, concepts: Tensor) -> None:  # noqa: B027
-        """Make own parameters of `concepts`, which start anew at a fifth of the living ones' size, let them fire."""
+        """Make own parameters of `concepts`, which start anew at `revived_size`, let them fire."""
 
     def trained(self, weights: Weights, smallest: float) -> tuple[Weights, Tensor]:
         """Weights and threshold ([] or [m]) of the autoencoder. `smallest`: the averaged smallest kept activation."""
