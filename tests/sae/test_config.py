@@ -1,9 +1,11 @@
 """Configs: the published model and run are reachable exactly, and nonsense is refused in one line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from sae.checkpoint import refuse_other_settings
 from sae.config import SaeConfig, TrainConfig
 from sae.errors import InsightError
 
@@ -39,7 +41,15 @@ def test_the_step_size_rises_and_falls_linearly():
     assert sizes == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
 
 
-@pytest.mark.parametrize("config", [SaeConfig(3, 200, 2), SaeConfig(3, 9, 2, (0.5, 0.5)), TrainConfig(7, lr=0.1)])
+CONFIGS = [
+    SaeConfig(3, 200, 2),
+    SaeConfig(3, 9, 2, (0.5, 0.5)),
+    TrainConfig(7, lr=0.1),
+    TrainConfig(7, betas=(0.5, 0.9), nested_k=(1, 2)),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
 def test_configs_survive_json(config):
     assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
@@ -76,11 +86,42 @@ def test_impossible_dictionaries_are_refused(values, reason):
         {"threshold_start_step": 10},
         {"threshold_beta": 1.0},
         {"checkpoint_seconds": -1.0},
+        {"betas": (0.9, 1.0)},
+        {"betas": (0.9,)},
+        {"max_gradient_norm": 0.0},
+        {"accumulate": 0},
+        {"accumulate": 4097},
+        {"bias_start": "median"},
+        {"dictionary": "frozen"},
+        {"n_archetypes": 0},
+        {"archetype_slack": -0.1},
+        {"level_weights": "equal"},
+        {"random_prefixes": -1},
+        {"nested_k": (4, 2)},
+        {"nested_k": (0, 2)},
+        {"nested_k": (2, 4), "random_prefixes": 3},
+        {"k_start": 0},
+        {"k_anneal_steps": 11},
+        {"sparsity_coefficient": -1.0},
+        {"sparsity_coefficient": float("nan")},
+        {"bandwidth": 0.0},
+        {"revival": "prayer"},
+        {"revival": "resample", "dictionary": "archetypal"},
+        {"resample_steps": 0},
     ],
 )
 def test_impossible_runs_are_refused_by_name(values):
     with pytest.raises(InsightError, match=next(iter(values))):
         TrainConfig(**{"steps": 10, **values})
+
+
+def test_a_run_from_before_a_setting_existed_has_its_default():
+    asked = {"sae": SaeConfig(3, 200, 2).to_dict(), "train": TrainConfig(7).to_dict()}
+    old = {"sae": {"dim": 3, "n_concepts": 200, "k": 2}, "train": {"steps": 7}}
+    refuse_other_settings(Path("here"), old, asked)
+    other = {**asked, "train": TrainConfig(7, revival="none").to_dict()}
+    with pytest.raises(InsightError, match=r"train\.revival = None, now none"):
+        refuse_other_settings(Path("here"), old, other)
 
 
 def test_settings_of_another_version_are_refused():
