@@ -18,6 +18,8 @@ from ..errors import InsightError
 
 _SMALL = 2**20
 """Numbers; exchanging so many takes longer than copying them beside each other."""
+_SHOWN = 150
+"""Characters of what torch says of a broken connection."""
 _LONGEST_MESSAGE = 2000
 """Bytes of a failure's message that reach the other ranks."""
 
@@ -177,7 +179,7 @@ class ProcessGroup(Group):
         try:
             exchange(*arguments, group=group)
         except RuntimeError as error:
-            why = str(error).partition("\n")[0]
+            why = str(error).partition("\n")[0][:_SHOWN]
             raise InsightError(
                 f"rank {self.rank}: another rank stopped or does not answer ({why}); see its own message"
             ) from error
