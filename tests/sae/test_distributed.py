@@ -1,9 +1,7 @@
-"""Several processes train what one process trains, stop together and go on together.
-
-Run as a module, this file is one of those processes: `python -m tests.sae.test_distributed PART FOLDER SEED`.
-"""
+"""Several processes train what one process trains, stop together and go on together."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -50,6 +48,7 @@ CASES = {
     "data in parts": case("data", accumulate=2),
     "data resampled": case("data", revival="resample", resample_steps=7),
     "data normalised": case("data", normalised_loss=True, random_prefixes=3, k=4, k_start=8, k_anneal_steps=9),
+    "data archetypal": case("data", dictionary="archetypal", n_archetypes=BATCH, m=64, k=3),
     "concepts batch_topk": case("concepts", steps=30),
     "concepts topk": case("concepts", "topk", steps=30),
     "concepts in parts": case("concepts", accumulate=2, k_start=4, k_anneal_steps=9),
@@ -76,9 +75,23 @@ def numbers(seed, index, shape, shift):
 # What the processes do.
 
 
+def joined(part, folder, seed, rank, size):
+    """What one of `size` processes does: `part`, when it has met the others."""
+    torch.set_num_threads(1)
+    in_float32()
+    meeting = f"file://{folder}/meeting-{part.__name__}"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
+    part(folder, seed)
+    dist.destroy_process_group()
+
+
+def in_float32():
+    """AuxK in bfloat16 would show the order of sums in its last bits."""
+    sae.preactivations.multiplies_bfloat16_fast = lambda device: False
+
+
 def equal(folder, seed):
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size)
+    size = dist.get_world_size()
     for name in CASES if size == 2 else CASES_OF_THREE:
         parallel, config, run = CASES[name]
         sae = train(TensorSource(features(seed)), config, run, folder / name, progress=False, parallel=parallel)
@@ -88,7 +101,6 @@ def equal(folder, seed):
     if size == 2:
         interrupted(folder, seed)
         failing(folder, seed)
-    dist.destroy_process_group()
 
 
 def select(folder, seed, parallel):
@@ -112,7 +124,7 @@ class StoppedInOne(Interrupting):
     """Sends SIGINT to the second process alone."""
 
     def __init__(self, features, at):
-        super().__init__(features, at if os.environ["RANK"] == "1" else -1)
+        super().__init__(features, at if dist.get_rank() == 1 else -1)
 
 
 def interrupted(folder, seed):
@@ -131,7 +143,7 @@ def interrupted(folder, seed):
 class BrokenInOne(TensorSource):
     def batches(self, batch_size, *, seed, start_step=0):
         for step, batch in enumerate(super().batches(batch_size, seed=seed, start_step=start_step)):
-            if step == 5 and os.environ["RANK"] == "1":
+            if step == 5 and dist.get_rank() == 1:
                 raise OSError("the disk is gone")
             yield batch
 
@@ -155,45 +167,54 @@ def failing(folder, seed):
     attempt(
         TensorSource(x),
         "concepts topk",
-        out=folder / "data batch_topk" if os.environ["RANK"] == "1" else folder / "new",
+        out=folder / "data batch_topk" if dist.get_rank() == 1 else folder / "new",
     )
-    (folder / f"messages-{os.environ['RANK']}.json").write_text(json.dumps(messages))
+    (folder / f"messages-{dist.get_rank()}.json").write_text(json.dumps(messages))
 
 
 class Dying(TensorSource):
-    """The second process is killed at step 8 of its first life."""
+    """The second process is killed at step 8."""
 
     def batches(self, batch_size, *, seed, start_step=0):
         for step, batch in enumerate(super().batches(batch_size, seed=seed, start_step=start_step), start_step):
-            if step == 8 and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            if step == 8 and dist.get_rank() == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield batch
 
 
-def killed(folder, seed):
+def killed(folder, seed, source=Dying):
     parallel, config, run = CASES["concepts few"]
     run = replace(run, checkpoint_seconds=0.0)
-    with (folder / f"lives-{os.environ['RANK']}").open("a") as lives:
-        lives.write("I")
-    train(Dying(features(seed)), config, run, folder / "killed", progress=False, parallel=parallel)
+    train(source(features(seed)), config, run, folder / "out", progress=False, parallel=parallel)
+
+
+def gone_on(folder, seed):
+    killed(folder, seed, TensorSource)
 
 
 # What the tests ask.
 
 
-ROOT = str(Path(__file__).parents[2])
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ROOT}
+@pytest.fixture(scope="module")
+def launch():
+    """Run a part in so many processes to their ends and give back their exit codes.
 
+    They are forked from a process that has done the importing, in one thread.
+    """
+    starter = multiprocessing.get_context("forkserver")
+    starter.set_forkserver_preload([__name__, "torch._dynamo"])
 
-def launch(part, folder, seed, processes):
-    """Run `part` in so many processes to their ends."""
-    command = [sys.executable, "-m", "tests.sae.test_distributed", part, str(folder), str(seed)]
-    started = []
-    for rank in range(processes):
-        environment = {**ENVIRONMENT, "RANK": str(rank), "WORLD_SIZE": str(processes)}
-        started.append(subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True))
-    outputs = [process.communicate(timeout=100)[1] for process in started]
-    assert all(process.returncode == 0 for process in started), outputs
+    def run(part, folder, seed, processes):
+        own = [starter.Process(target=joined, args=(part, folder, seed, r, processes)) for r in range(processes)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OMP_NUM_THREADS", "1")
+            for process in own:
+                process.start()
+        for process in own:
+            process.join(timeout=60)
+        return [process.exitcode for process in own]
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -205,23 +226,24 @@ def seed():
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, seed):
-    """Every case in one process, in plain float32: AuxK in bfloat16 shows the order of sums in its last bits."""
+    """The folders of one process."""
     folder = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sae.preactivations, "multiplies_bfloat16_fast", lambda device: False)
+        patch.setattr(sae.preactivations, "multiplies_bfloat16_fast", None)
+        in_float32()
         for name, (_, config, run) in CASES.items():
             train(TensorSource(features(seed)), config, run, folder / name, progress=False)
     return folder
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory, seed):
+def together(tmp_path_factory, launch, seed):
     """The folder that so many processes leave."""
 
     @cache
     def folder_of(processes):
         folder = tmp_path_factory.mktemp("together")
-        launch("equal", folder, seed, processes)
+        assert launch(equal, folder, seed, processes) == [0] * processes
         return folder
 
     return folder_of
@@ -292,15 +314,28 @@ def test_a_failure_of_one_ends_all_with_its_message(together):
     assert first[3] == second[3].replace("InsightError: ", "InsightError: rank 1 failed: ")
 
 
-def test_torchrun_starts_anew_after_a_kill_and_ends_with_the_same_bytes(together, tmp_path, seed):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
-    command += ["-m", "tests.sae.test_distributed", "killed", str(tmp_path), str(seed)]
-    own_store = {**ENVIRONMENT, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # else it remembers the dead (torch 135712)
-    ended = subprocess.run(command, env=own_store, cwd=ROOT, capture_output=True, text=True, timeout=100)
-    assert ended.returncode == 0, ended.stderr
-    assert [(tmp_path / f"lives-{rank}").read_text() for rank in range(2)] == ["II", "II"]
+def test_a_killed_process_ends_all_and_a_new_start_ends_with_the_same_bytes(launch, together, tmp_path, seed):
+    assert launch(killed, tmp_path, seed, 2) == [1, -signal.SIGKILL]
+    assert json.loads((tmp_path / "out" / "checkpoint" / "checkpoint.json").read_text())["progress"]["step"] == 8
+    assert launch(gone_on, tmp_path, seed, 2) == [0, 0]
     for name in ("sae.safetensors", "training.jsonl"):
-        assert (tmp_path / "killed" / name).read_bytes() == (together(2) / "concepts few" / name).read_bytes()
+        assert (tmp_path / "out" / name).read_bytes() == (together(2) / "concepts few" / name).read_bytes()
+
+
+def test_torchrun_needs_no_more_than_the_call(together, tmp_path, seed):
+    root = str(Path(__file__).parents[2])
+    (tmp_path / "script.py").write_text(
+        "from pathlib import Path\n"
+        "from tests.sae.test_distributed import gone_on, in_float32\n"
+        "in_float32()\n"
+        f"gone_on(Path({str(tmp_path)!r}), {seed})\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "script.py"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
+    ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 0, ended.stderr
+    for name in ("sae.safetensors", "training.jsonl"):
+        assert (tmp_path / "out" / name).read_bytes() == (together(2) / "concepts few" / name).read_bytes()
 
 
 def test_slices_of_the_first_weights_are_those_of_the_whole(generator, monkeypatch):
@@ -311,9 +346,3 @@ def test_slices_of_the_first_weights_are_those_of_the_whole(generator, monkeypat
     for field in ("encoder", "decoder", "encoder_bias"):
         assert torch.equal(torch.cat([getattr(part, field) for part in parts]), getattr(whole, field))
     assert all(torch.equal(part.decoder_bias, whole.decoder_bias) for part in parts)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    sae.preactivations.multiplies_bfloat16_fast = lambda device: False  # type: ignore[assignment]
-    globals()[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))
