@@ -21,12 +21,15 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .kernels import Pattern, above, rounded, sampled
+from .kernels import Pattern, above, floors, rounded, sampled
 from .weights import Weights
 
 Precision = Literal["float32", "bfloat16"]
 _TILE_ENTRIES = {"cpu": 2**23, "cuda": 2**28}
 """Scores held at once: on a CPU they should stay in its last cache until they are searched."""
+
+_SLACK = 2**-20
+"""For the rounding of the comparison itself, as a share of its terms."""
 
 
 class Candidates(NamedTuple):
@@ -46,11 +49,13 @@ class Preactivations:
         self.n, self.n_concepts = len(centred), len(weights.encoder)
         fast = centred.dtype == torch.float32 and multiplies_bfloat16_fast(centred.device)
         self._radius: Tensor | None = None
+        self._rounding = 0.0  # of a score as it is stored, as a share of it
         self.operand: Tensor
         """[n, d]: `centred` as the product takes it, in bfloat16 where that is a screen."""
         if fast and precision == "float32":
             self.operand, norms, lost = rounded(centred)
             self._encoder, encoder_norms, encoder_lost = rounded(weights.encoder)
+            self._rounding = 2**-8
             self._radius = _radius(centred.shape[1], norms, lost, encoder_norms.max(), encoder_lost.max())
         else:
             dtype = torch.bfloat16 if precision == "bfloat16" else centred.dtype
@@ -58,18 +63,36 @@ class Preactivations:
 
     def above(self, floor: float | Tensor) -> Candidates:
         """All pairs with u > `floor`, a number or one a concept [m]."""
-        bias = self.weights.encoder_bias
-        columns = floor - bias
-        rows = self.centred.new_zeros(self.n)
-        if self._radius is not None:
-            rows, columns = -self._radius, columns - 2**-8 * columns.abs()
+        rows, columns = self._margins(floor - self.weights.encoder_bias)
         parts = [above(scores, rows[begin:end], columns) for begin, end, scores in self._tiles()]
+        return self._computed(parts)
+
+    def largest(self, k: int) -> Candidates:
+        """All pairs that are positive and among the k largest of their token."""
+        bias, parts = self.weights.encoder_bias, []
+        error, columns = self._margins(-bias)
+        for begin, end, scores in self._tiles():
+            # At least k pairs reach this, whatever rounding did to them, so the k largest do.
+            floor = (floors(scores, bias, k, self._rounding) + error[begin:end]).clamp_min_(0)
+            # A little lower, as pairs that equal the floor are to be found too.
+            rows = floor * (1 - self._rounding - _SLACK) - 2**-126 + error[begin:end]
+            parts.append(above(scores, rows, columns))
+        return self._computed(parts)
+
+    def _margins(self, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Floors for scores, of tokens [n] and concepts [m], that no score fails to exceed by rounding alone where its
+        product exceeds `columns` [m]."""
+        columns = columns - (self._rounding + _SLACK) * columns.abs()
+        return self.centred.new_zeros(self.n) if self._radius is None else -self._radius, columns
+
+    def _computed(self, parts: list[tuple[Pattern, Tensor]]) -> Candidates:
+        """The pairs found in each tile, with u in float32."""
         pattern = _stacked([part for part, _ in parts])
         if self._radius is not None:
             values = sampled(pattern, self.centred, self.weights.encoder)
         else:
             values = torch.cat([scores for _, scores in parts])
-        return Candidates(pattern, values.add_(bias[pattern.columns]))
+        return Candidates(pattern, values.add_(self.weights.encoder_bias[pattern.columns]))
 
     def _tiles(self) -> Iterator[tuple[int, int, Tensor]]:
         """Scores without the bias, tile by tile, in one piece of memory."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from . import native, pytorch
 from .types import Nested, Pattern
 
-__all__ = ["Nested", "Pattern", "above", "add_product", "keep_largest", "nested", "rounded", "sampled"]
+__all__ = ["Nested", "Pattern", "above", "add_product", "floors", "keep_largest", "nested", "rounded", "sampled"]
 
 
 def above(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[Pattern, Tensor]:
@@ -50,6 +50,15 @@ def keep_largest(x: Tensor, k: int) -> None:
     x is float32 or bfloat16 and nowhere negative.
     """
     _implementation(x, torch.bfloat16).keep_largest(x, k)
+
+
+def floors(scores: Tensor, columns: Tensor, k: int, rounding: float) -> Tensor:
+    """[n]: for each row a number >= 0 that at least k of scores - rounding |scores| + columns reach, or 0.
+
+    scores [n, m] float32 or bfloat16, columns [m] float32. Hardly more than k reach it where it is not 0 and
+    all differ.
+    """
+    return _implementation(columns).floors(scores, columns, k, rounding)
 
 
 def nested(

@@ -214,6 +214,55 @@ void keep_largest(void *x, int64_t is_bfloat16, int64_t n, int64_t m, int64_t k)
             keep_float32((int32_t *)x + r * m, m, k);
 }
 
+/* What scores stand for at least: score - rounding |score| + column; what is not positive as 0. */
+EVERY_PROCESSOR static void lowest(const void *scores, int64_t is_bfloat16, float rounding, const float *columns,
+                                   int64_t m, float *out) {
+    const uint16_t *rounded_scores = scores;
+    const float *exact_scores = scores;
+    for (int64_t j = 0; j < m; j++) {
+        float score = is_bfloat16 ? from_bfloat16(rounded_scores[j]) : exact_scores[j];
+        float least = score - rounding * (score < 0 ? -score : score) + columns[j];
+        out[j] = least > 0 ? least : 0;
+    }
+}
+
+/* Bits of a number that at least k of the values reach, and at most a quarter of k more if they can be told apart. The
+ * search begins round `guess`, the answer for the row before. */
+static int32_t floor_of(const int32_t *bits, int64_t m, int64_t k, int64_t guess) {
+    int64_t low = 1, high = (int64_t)INT32_MAX + 1, probe = guess, stride = 1 << 19; /* a sixteenth */
+    if (count_float32(bits, m, 1) < k) return 0;
+    while (high - low > 1) {
+        int64_t count = count_float32(bits, m, (int32_t)probe);
+        if (count >= k && count <= k + k / 4) return (int32_t)probe;
+        if (count >= k) {
+            low = probe;
+            probe = high <= INT32_MAX ? low + (high - low) / 2 : (low + stride < INT32_MAX ? low + stride : INT32_MAX);
+        } else {
+            high = probe;
+            probe = low > 1 ? low + (high - low) / 2 : (high - stride > 1 ? high - stride : 1 + (high - 1) / 2);
+        }
+        stride *= 2;
+    }
+    return (int32_t)low;
+}
+
+/* scratch [threads, m] */
+void floors(const void *scores, int64_t is_bfloat16, double rounding, const float *columns, int64_t n, int64_t m,
+            int64_t k, int64_t threads, float *scratch, float *out) {
+    int64_t per = (n + threads - 1) / threads;
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    for (int64_t t = 0; t < threads; t++) {
+        int64_t last = (t + 1) * per < n ? (t + 1) * per : n, guess = 1 << 30;
+        for (int64_t r = t * per; r < last; r++) {
+            const void *row = (const char *)scores + r * m * (is_bfloat16 ? 2 : 4);
+            lowest(row, is_bfloat16, (float)rounding, columns, m, scratch + t * m);
+            int32_t found = floor_of((const int32_t *)(scratch + t * m), m, k, guess);
+            memcpy(out + r, &found, 4);
+            if (found > 1) guess = found;
+        }
+    }
+}
+
 EVERY_PROCESSOR static float put_down(float *to, const float *from, float *sum, int64_t d) {
     float square = 0;
     for (int64_t i = 0; i < d; i++) {

@@ -30,12 +30,17 @@ def is_built() -> bool:
     return _library() is not None
 
 
-def _call(name: str, *arguments: Tensor | int) -> int:
-    """Tensors go as addresses (they must be contiguous, and of the type that the C code expects), numbers as int64."""
-    for argument in arguments:
-        assert isinstance(argument, int) or argument.is_contiguous()
-    plain = (ctypes.c_int64(a) if isinstance(a, int) else ctypes.c_void_p(a.data_ptr()) for a in arguments)
-    return getattr(_library(), name)(*plain)
+def _call(name: str, *arguments: Tensor | int | float) -> int:
+    """Tensors go as addresses (they must be contiguous, and of the type that the C code expects), numbers as int64 and
+    double."""
+    return getattr(_library(), name)(*map(_plain, arguments))
+
+
+def _plain(argument: Tensor | int | float) -> ctypes.c_int64 | ctypes.c_double | ctypes.c_void_p:
+    if isinstance(argument, Tensor):
+        assert argument.is_contiguous()
+        return ctypes.c_void_p(argument.data_ptr())
+    return ctypes.c_int64(argument) if isinstance(argument, int) else ctypes.c_double(argument)
 
 
 def above(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[Pattern, Tensor]:
@@ -75,6 +80,14 @@ def rounded(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def keep_largest(x: Tensor, k: int) -> None:
     """See `kernels.keep_largest`."""
     _call("keep_largest", x, int(x.dtype == torch.bfloat16), len(x), x.shape[1], k)
+
+
+def floors(scores: Tensor, columns: Tensor, k: int, rounding: float) -> Tensor:
+    """See `kernels.floors`."""
+    (n, m), low, threads = scores.shape, int(scores.dtype == torch.bfloat16), torch.get_num_threads()
+    found = torch.empty(n)
+    _call("floors", scores, low, float(rounding), columns, n, m, k, threads, torch.empty(threads, m), found)
+    return found
 
 
 def nested(

@@ -48,6 +48,14 @@ def keep_largest(x: Tensor, k: int) -> None:
         x.zero_().scatter_(1, places, values)
 
 
+def floors(scores: Tensor, columns: Tensor, k: int, rounding: float) -> Tensor:
+    """See `kernels.floors`."""
+    if k > scores.shape[1]:
+        return columns.new_zeros(len(scores))
+    scores = scores.to(columns.dtype)
+    return torch.topk(scores - rounding * scores.abs() + columns, k, dim=1).values[:, -1].clamp_min(0)
+
+
 def nested(
     pattern: Pattern,
     levels: Tensor,

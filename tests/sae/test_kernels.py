@@ -85,6 +85,27 @@ def test_keep_largest_keeps_k_of_each_row(kernels, n, c, k, dtype, generator):
 
 
 @kernels
+@pytest.mark.parametrize(("n", "m", "k"), [(1, 1, 1), (50, 300, 7), (40, 1000, 100), (30, 20, 20), (9, 33, 40)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rounding", [0.0, 0.01])
+def test_at_least_k_reach_the_floor_and_few_more(kernels, n, m, k, dtype, rounding, generator):
+    scores = (torch.randn(n, m, generator=generator) * torch.randn(n, 1, generator=generator).exp()).to(dtype)
+    columns = 0.3 * torch.randn(m, generator=generator)
+    least = scores.float() - rounding * scores.float().abs() + columns
+    found = kernels.floors(scores, columns, k, rounding)
+    reached, positive = (least >= found.unsqueeze(1)).sum(1), (least > 0).sum(1)
+    assert torch.equal(found > 0, positive >= k)
+    assert (reached[found > 0] >= k).all()
+    assert (reached[found > 0] <= max(k + 1, 1.3 * k)).all()
+
+
+@kernels
+def test_the_floor_of_equals_is_reached(kernels):
+    scores = torch.tensor([[1.0, 2.0, 2.0, 2.0, 0.5], [3.0, 3.0, 3.0, 3.0, 3.0], [-1.0, 0.0, 1e-30, 2e-30, -5.0]])
+    assert kernels.floors(scores, torch.zeros(5), 2, 0.0).tolist() == pytest.approx([2.0, 3.0, 1e-30], rel=0.1)
+
+
+@kernels
 def test_keep_largest_of_equals_keeps_k(kernels):
     x = torch.tensor([[1.0, 2.0, 2.0, 2.0, 0.5], [3.0, 3.0, 3.0, 3.0, 3.0], [0.0, 0.0, 1e-40, 0.0, 0.0]])
     kernels.keep_largest(x, 2)

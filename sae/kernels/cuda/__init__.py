@@ -1,8 +1,10 @@
 """The kernels in Triton, for CUDA; imported only where a tensor is there, or Triton's interpreter takes its place.
 
-Beside the interface of `sae.kernels`: `largest`, BatchTopK that never waits for the device, and `adam_rows`.
+`floors` is left to torch. Beside the interface of `sae.kernels`: `largest`, BatchTopK that never waits for the device,
+and `adam_rows`.
 """
 
+from ..pytorch import floors
 from .adam import Step, across, adam, adam_rows
 from .largest import Largest, estimated_cut, largest, screen_radius
 from .nested import nested
@@ -21,6 +23,7 @@ __all__ = [
     "adam_rows",
     "add_product",
     "estimated_cut",
+    "floors",
     "inner_products",
     "keep_largest",
     "largest",
