@@ -2,23 +2,30 @@
 
     D = (W C + Λ) e^s        W [m, c] row-stochastic, ‖Λ_i‖ ≤ δ        (RA-SAE, arXiv 2502.12892; specs/insight.md §2)
 
-C [c, d] are data points or centroids, seen from the decoder bias that training starts from, so that bias + atom lies in
-the hull of the data (up to δ and the scale e^s). W is the softmax of what is trained: every point keeps a gradient.
+C [c, d] are data points or centroids, seen from the decoder bias that training starts from and scaled to a mean norm of
+1: an atom is a direction in the cone over the data's hull there, up to δ. W is the softmax of what is trained, so that
+every point keeps a gradient (published: a ReLU, divided by its sum).
 In: C and the gradient of D. Out: D and the gradients of what is trained.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 import torch
 from torch import Tensor
 
-_OWN_SHARE = 0.9
+_OWN_SHARE = 0.5
 """How much of an atom is a single point when training starts."""
 
 
 class Archetypal:
     """The parameters of a dictionary [m, d], changed in place."""
+
+    step_scales: ClassVar[Mapping[str, float]] = {"logits": 10.0}
+    """Step sizes as multiples of Adam's for the weights: a logarithm has further to go than a weight."""
 
     def __init__(self, points: Tensor, radius: float, logits: Tensor, slack: Tensor, log_scale: Tensor) -> None:
         """points C [c, d], radius δ, logits [m, c] of W, slack Λ [m, d], log_scale s [1]."""
@@ -29,9 +36,10 @@ class Archetypal:
     def start(cls, tokens: Tensor, n_concepts: int, n_points: int, slack: float, seed: int) -> Archetypal:
         """Each atom near a point of its own, as far as there are enough. tokens [n, d]: a batch less the first bias.
 
-        δ is `slack` times the mean norm of the points.
+        `slack` is δ.
         """
         points = _archetypes(tokens, n_points, seed)
+        points = points / torch.linalg.vector_norm(points, dim=1).mean().clamp_min(1e-12)
         random = np.random.default_rng([seed % 2**64, n_concepts])
         order = np.concatenate([random.permutation(len(points)) for _ in range(-(-n_concepts // len(points)))])
         noise = torch.from_numpy(random.standard_normal((n_concepts, len(points)), dtype=np.float32))
@@ -39,9 +47,8 @@ class Archetypal:
         if len(points) > 1:
             own = float(np.log(_OWN_SHARE / (1 - _OWN_SHARE) * (len(points) - 1)))
             logits[torch.arange(n_concepts), torch.from_numpy(order[:n_concepts])] += own
-        radius = slack * float(torch.linalg.vector_norm(points, dim=1).mean())
         zeros = tokens.new_zeros(n_concepts, tokens.shape[1])
-        return cls(points, radius, logits.to(tokens), zeros, tokens.new_zeros(1))
+        return cls(points, slack, logits.to(tokens), zeros, tokens.new_zeros(1))
 
     @classmethod
     def restore(cls, tensors: dict[str, Tensor]) -> Archetypal:

@@ -39,7 +39,8 @@ class Optimiser:
             del trained["decoder"]
             trained |= atoms.parameters
         self._parameters = {name: torch.nn.Parameter(value) for name, value in trained.items()}  # memory is shared
-        scale_of = {name: (step_scales or {}).get(name, 1.0) for name in trained}
+        scales = {**(step_scales or {}), **(atoms.step_scales if atoms else {})}
+        scale_of = {name: scales.get(name, 1.0) for name in trained}
         self._scales = sorted(set(scale_of.values()))
         groups = [
             {"params": [parameter for name, parameter in self._parameters.items() if scale_of[name] == scale]}

@@ -55,7 +55,7 @@ def test_it_starts_near_points_each_as_often_as_any_other(generator, n_points):
     c = min(n_points, 50)
     assert atoms.points.shape == (c, 6)
     own = atoms.parameters["logits"].softmax(1).max(1)
-    assert float(own.values.min()) > 0.5
+    assert float(own.values.min()) > 0.3
     uses = torch.bincount(own.indices, minlength=c)
     assert int(uses.max() - uses.min()) <= 1
     again = Archetypal.start(tokens, 120, n_points, 0.1, seed=3)
@@ -81,7 +81,8 @@ def test_after_training_atoms_are_in_the_hull_up_to_the_slack(generator, slack):
     points = atoms.points.double()
     away = [distance_to_hull(atom, points) for atom in decoder]
     assert max(away) < atoms.radius + 1e-3
-    assert atoms.radius == pytest.approx(slack * float(points.norm(dim=1).mean()), rel=1e-5)
+    assert atoms.radius == slack
+    assert float(points.norm(dim=1).mean()) == pytest.approx(1)
     if slack:
         assert max(away) > 0.1 * atoms.radius
 
