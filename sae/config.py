@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, asdict, dataclass, fields
 from itertools import accumulate
 from math import isclose
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from .errors import InsightError
 
@@ -86,9 +86,8 @@ class SaeConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SaeConfig:
-        """From the JSON form; `InsightError` when keys are missing or unknown."""
-        values = _checked_keys(cls, values)
-        return cls(**{**values, "fractions": tuple(values.get("fractions", PUBLISHED_FRACTIONS))})
+        """From the JSON form; `InsightError` when keys are missing or unknown, or values of another type."""
+        return cls(**_from_json(cls, values))
 
 
 @dataclass(frozen=True)
@@ -267,12 +266,8 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """From the JSON form; `InsightError` when keys are missing or unknown."""
-        values = dict(_checked_keys(cls, values))
-        for name in ("betas", "nested_k"):
-            if name in values:
-                values[name] = tuple(values[name])
-        return cls(**values)
+        """From the JSON form; `InsightError` when keys are missing or unknown, or values of another type."""
+        return cls(**_from_json(cls, values))
 
 
 _CHOICES = {"bias_start": BiasStart, "dictionary": Dictionary, "level_weights": LevelWeights, "revival": Revival}
@@ -291,12 +286,29 @@ def _require(holds: bool, name: str, expected: str, found: object) -> None:
         raise InsightError(f"{name}: expected {expected}, found {found}")
 
 
-def _checked_keys(cls: type, values: Any) -> dict[str, Any]:
+def _from_json(cls: type, values: Any) -> dict[str, Any]:
+    """The arguments of a config from its JSON form, in which tuples are lists."""
     known = {field.name for field in fields(cls)}
     if not isinstance(values, dict) or set(values) - known:
         found = sorted(set(values) - known) if isinstance(values, dict) else type(values).__name__
         raise InsightError(f"{cls.__name__}: unknown settings {found}; they were written by another version")
-    missing = {"SaeConfig": {"dim", "n_concepts", "k"}, "TrainConfig": {"steps"}}[cls.__name__] - set(values)
+    missing = {field.name for field in fields(cls) if field.default is MISSING} - set(values)
     if missing:
         raise InsightError(f"{cls.__name__}: settings {sorted(missing)} are missing")
-    return values
+    hints = get_type_hints(cls)
+    for name, value in values.items():
+        _require(_is_of(value, hints[name]), f"{cls.__name__}.{name}", str(hints[name]), repr(value))
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    """Whether a value of JSON is of a field's type: a number, a text, a list for a tuple, or one of several types."""
+    if get_origin(hint) is tuple:
+        return isinstance(value, list | tuple) and all(_is_of(item, get_args(hint)[0]) for item in value)
+    if get_origin(hint) is Literal:
+        return isinstance(value, str)
+    if get_args(hint):
+        return any(_is_of(value, one) for one in get_args(hint))
+    if isinstance(value, bool) or hint is bool:
+        return isinstance(value, bool) and hint is bool
+    return isinstance(value, int | float if hint is float else hint)

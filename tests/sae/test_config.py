@@ -131,3 +131,19 @@ def test_settings_of_another_version_are_refused():
         SaeConfig.from_dict({"dim": 3, "n_concepts": 200})
     with pytest.raises(InsightError, match="NoneType"):
         SaeConfig.from_dict(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("dim", "x"), ("dim", 2.5), ("dim", True), ("k", None), ("fractions", 3), ("fractions", ["a"]), ("selection", 7)],
+)
+def test_values_of_another_type_are_refused_by_name(name, value):
+    values = {**SaeConfig(8, 200, 2).to_dict(), name: value}
+    with pytest.raises(InsightError, match=f"SaeConfig.{name}: expected .*, found"):
+        SaeConfig.from_dict(values)
+
+
+@pytest.mark.parametrize(("name", "value"), [("steps", 1.5), ("lr", "fast"), ("betas", 0.9), ("rescale", 1)])
+def test_run_settings_of_another_type_are_refused_by_name(name, value):
+    with pytest.raises(InsightError, match=f"TrainConfig.{name}: expected .*, found"):
+        TrainConfig.from_dict({**TrainConfig(10).to_dict(), name: value})
