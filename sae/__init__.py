@@ -10,6 +10,7 @@ from .codes import SparseCodes  # noqa: E402
 from .config import SaeConfig, TrainConfig  # noqa: E402
 from .errors import InsightError  # noqa: E402
 from .metrics import Evaluation, evaluate  # noqa: E402
+from .presets import preset  # noqa: E402
 from .sources import TensorSource, TokenSource  # noqa: E402
 from .trainer import Job, train, train_many  # noqa: E402
 
@@ -24,6 +25,7 @@ __all__ = [
     "TokenSource",
     "TrainConfig",
     "evaluate",
+    "preset",
     "train",
     "train_many",
 ]

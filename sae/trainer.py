@@ -165,6 +165,7 @@ class _Run:
         self.job, self.device, self.out, self.ranks = job, device, Path(job.out), ranks
         self.leads = ranks.everyone.rank == 0
         """Whether this process writes the log and what comes out in the end."""
+        job.train.fits(job.config)
         _refuse_division(job, ranks)
         if source.dim != job.config.dim:
             raise InsightError(f"train: expected features of width {job.config.dim}, the source has {source.dim}")
