@@ -6,11 +6,12 @@ import atexit
 import os
 from datetime import timedelta
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.distributed as dist
 
+from ..errors import InsightError
 from .group import Group, ProcessGroup
 
 Parallel = Literal["data", "concepts"]
@@ -39,6 +40,8 @@ def ranks_of(parallel: Parallel, device: torch.device) -> Ranks:
 
     `ALONE` in a single process. Tensors on `device` go by NCCL on CUDA and by gloo elsewhere.
     """
+    if parallel not in get_args(Parallel):
+        raise InsightError(f"train: expected parallel to be one of {get_args(Parallel)}, found {parallel}")
     if not dist.is_available():
         return ALONE
     if not dist.is_initialized() and dist.is_torchelastic_launched() and int(os.environ["WORLD_SIZE"]) > 1:

@@ -24,13 +24,6 @@ def keep_largest_of_slices(x: Tensor, k: int, concepts: Group) -> None:
     x.zero_().scatter_(1, places, candidates[:, mine].to(x.dtype))
 
 
-def largest_of_slices(x: Tensor, k: int, concepts: Group) -> Tensor:
-    """[n, k]: the k largest of each row of x [n, own concepts] on any rank, falling (fewer where there are fewer)."""
-    own = torch.topk(x, min(k, x.shape[1]), dim=1).values
-    every = concepts.gather(own.t().contiguous()).rows.t()
-    return torch.topk(every, min(k, every.shape[1]), dim=1).values
-
-
 def nested_of_slices(
     pattern: Pattern,
     levels: Tensor,

@@ -212,7 +212,10 @@ def launch():
                 process.start()
         for process in own:
             process.join(timeout=60)
-        return [process.exitcode for process in own]
+        codes = [process.exitcode for process in own]
+        for process in own:
+            process.kill()  # one that waits for the others for ever
+        return codes
 
     return run
 
