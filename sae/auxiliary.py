@@ -33,13 +33,14 @@ def add_auxiliary(
     residual = x̂ - x [n, d], overwritten; `dead`: int64 [n_dead] concepts. A residual that is the same for every token
     leaves nothing to explain: no loss, no gradient.
     """
-    if ranks.concepts.count(len(dead)) == 0 or bool((deviation := spread(residual, ranks.tokens)).isnan()):
+    if ranks.concepts.count(len(dead)) == 0:
         return residual.new_zeros(())
+    deviation = spread(residual, ranks.tokens)
     latents = pre.columns(dead).relu_()
     keep_largest_of_slices(latents, max(1, residual.shape[1] // 2), ranks.concepts)
     decoder = pre.weights.decoder[dead].to(latents.dtype)
     error = residual.add_(ranks.concepts.sum_(latents @ decoder))
-    scale = coefficient / (deviation * len(residual))
+    scale = torch.where(deviation.isnan(), 0.0, coefficient / (deviation * len(residual)))
     loss = scale * torch.linalg.vector_norm(error).square()
     upstream = error.mul_(2 * scale).to(latents.dtype)
     of_latents = torch.ops.aten.threshold_backward(upstream @ decoder.t(), latents, 0)  # the ReLU's

@@ -8,7 +8,7 @@ share the concepts, each writes its own `state-STEP-RANK.safetensors`.
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,17 @@ class Progress:
     """Steps done."""
     scale: float
     """Features are divided by this."""
-    threshold_sum: float = 0.0
+    threshold_sum: float | Tensor = 0.0
     """Decayed sum of smallest kept activations, and the decayed count that it stands for."""
     threshold_count: float = 0.0
-    selection_cut: float | None = None
+    selection_cut: float | Tensor | None = None
     """Carried by the selection; it spares the first step after a restart a search."""
     log_bytes: int = 0
     """Length of training.jsonl at this step; what a killed run wrote after it is cut off."""
+
+    def numbers(self) -> dict[str, Any]:
+        """All of them by name, for JSON; waits for those that are still on the device."""
+        return {name: value.item() if isinstance(value, Tensor) else value for name, value in vars(self).items()}
 
 
 class Checkpoint:
@@ -69,7 +73,7 @@ class Checkpoint:
 
     def _replace(self, states: list[str], progress: Progress) -> None:
         header = {"format": FORMAT, "format_version": FORMAT_VERSION, "state": states[0], "parts": len(states)}
-        own = {"settings": self.settings, "progress": asdict(progress)}
+        own = {"settings": self.settings, "progress": progress.numbers()}
         write_json(self.folder / "checkpoint.json", {**header, **own})
         for old in self.folder.glob("*state-*"):
             if old.name not in states:

@@ -2,6 +2,9 @@
 
 In: batches of features [n, d]. Out: reports of each step, all that a later process needs to go on, and in the end the
 autoencoder. Knows nothing of files, clocks and where batches come from; `trainer` does.
+
+On CUDA a step of BatchTopK in a single process queues its work and does not wait for the device, save once where AuxK
+may have dead concepts to list (how many there are decides the sizes of its products); resampling waits, too.
 """
 
 from __future__ import annotations
@@ -26,21 +29,23 @@ from .objective import NestedLoss, level_weights, spread
 from .optimiser import Optimiser
 from .preactivations import Preactivations
 from .resampling import resample
-from .selection import RULES, Batch, Chosen, Rule
+from .selection import Batch, Chosen, Rule, rule_of
 from .weights import Weights
 
 
 class Report(NamedTuple):
-    """What one step measured, still on the device; `row` waits for it."""
+    """What one step measured, perhaps still on the device; `row` waits for it."""
 
     step: int
     loss: Tensor
     """[]"""
     fvu: Tensor
     """[G]"""
-    l0: float
-    dead: float
+    l0: float | Tensor
+    dead: float | Tensor
     """Share of concepts."""
+    inexact: int | Tensor = 0
+    """Of how many batches so far the choice may have been another one than the rule says."""
 
     def row(self) -> dict[str, Any]:
         """As a line of the log (None where the batch did not vary); `InsightError` when the loss is not finite."""
@@ -48,7 +53,8 @@ class Report(NamedTuple):
         if not abs(loss) < float("inf"):
             raise InsightError(f"train: the loss is not finite at step {self.step}; lower lr")
         fvu = [share if share == share else None for share in self.fvu.tolist()]
-        return {"step": self.step, "loss": loss, "fvu": fvu, "l0": self.l0, "dead": self.dead}
+        row = {"step": self.step, "loss": loss, "fvu": fvu, "l0": float(self.l0), "dead": float(self.dead)}
+        return row | ({"inexact": inexact} if (inexact := int(self.inexact)) else {})
 
 
 class _Learnt(NamedTuple):
@@ -56,11 +62,10 @@ class _Learnt(NamedTuple):
 
     loss: Tensor
     fvu: Tensor
-    n_active: int
-    smallest: float
+    n_active: int | Tensor
+    smallest: float | Tensor
     """The smallest activation; 0 where there is none."""
-    dead: Tensor
-    n_dead: int
+    n_dead: int | Tensor
     """Those of other ranks included."""
     own: dict[str, Tensor]
     """Gradients of what the rule learns."""
@@ -83,6 +88,8 @@ class Learner:
     ) -> None:
         self.config, self.train, self.progress, self.ranks = config, train, progress, ranks
         self.rule, self.atoms, self.silent_tokens = rule, atoms, silent_tokens
+        self._longest_silence = int(silent_tokens.max())
+        """No concept has been silent for more tokens: none has died while this is short."""
         self.rule.cut, self.rule.ranks = progress.selection_cut, ranks
         self.optimiser = Optimiser(
             weights,
@@ -122,7 +129,7 @@ class Learner:
         if train.normalised_loss and (variance := float(spread(centred))) > 0:
             price /= variance
         pre = Preactivations(weights, centred)
-        rule = RULES[config.selection].start(train.annealed_k(0, config.k), train, pre, price)
+        rule = rule_of(config.selection, first, ranks).start(train.annealed_k(0, config.k), train, pre, price)
         silent_tokens = torch.zeros(len(weights.encoder), dtype=torch.int64, device=first.device)
         return cls(config, train, Progress(0, scale), weights, rule, atoms, silent_tokens, ranks)
 
@@ -137,7 +144,7 @@ class Learner:
     ) -> Learner:
         """From what `progress` and `tensors` were when it was saved."""
         weights = Weights(*(tensors[name] for name in Weights._fields))
-        rule = RULES[config.selection].restore(config.k, train, tensors)
+        rule = rule_of(config.selection, weights.encoder, ranks).restore(config.k, train, tensors)
         atoms = Archetypal.restore(tensors) if train.dictionary == "archetypal" else None
         learner = cls(config, train, progress, weights, rule, atoms, tensors["silent_tokens"], ranks)
         learner.optimiser.load(tensors)
@@ -165,7 +172,7 @@ class Learner:
         self.progress.step += 1
         self.progress.selection_cut = self.rule.cut
         fvu = learnt.fvu[1:] if self.train.empty_prefix else learnt.fvu
-        return Report(step, learnt.loss, fvu, l0, learnt.n_dead / self.config.n_concepts)
+        return Report(step, learnt.loss, fvu, l0, learnt.n_dead / self.config.n_concepts, self.rule.inexact)
 
     def _accumulated(self, batch: Tensor) -> tuple[_Learnt, Weights]:
         """What all parts of a batch [n, d] gave together, and their averaged gradients."""
@@ -177,7 +184,9 @@ class Learner:
             return learnt, self.gradients
         total = Weights(*(torch.zeros_like(weight) for weight in self.gradients))
         own = {name: torch.zeros_like(parameter) for name, parameter in self.rule.parameters.items()}
-        loss, fvu, n_active, smallest = batch.new_zeros(()), batch.new_zeros(()), 0, 0.0
+        loss, fvu = batch.new_zeros(()), batch.new_zeros(())
+        n_active: int | Tensor = 0
+        smallest: float | Tensor = 0.0
         for part in parts:
             learnt = self._learn(part)
             for sums, gradients in (*zip(total, self.gradients), *((own[name], learnt.own[name]) for name in own)):
@@ -198,22 +207,38 @@ class Learner:
         centred = (own / self.progress.scale).sub_(weights.decoder_bias)
         pre = Preactivations(weights, centred)
         chosen = self.rule.choose(pre)
-        concepts, activations = chosen.only_active()
         self.silent_tokens += len(part)
-        self.silent_tokens[concepts.long()] = 0
+        self._longest_silence += len(part)
+        n_active, smallest = chosen.fire(self.silent_tokens, ranks.everyone)
         ranks.tokens.minimum_(self.silent_tokens)
         pairs = self._pairs(chosen)
         result = self.nested(weights, centred, pairs)
         batch = Batch(weights, centred, chosen, pairs, self.nested, result)
         cost = self.rule.gradients(batch, self.gradients)
         loss = result.loss + cost.loss
-        dead = (self.silent_tokens >= self.train.resolved_dead_after_tokens).nonzero().squeeze(1)
-        n_dead = ranks.concepts.count(len(dead))
-        if self.train.revival == "auxk" and n_dead:
-            loss = loss + add_auxiliary(pre, result.residual(), dead, self.aux_coefficient, self.gradients, ranks)
+        n_dead: int | Tensor
+        if self.train.revival == "auxk" or ranks.concepts.size > 1:
+            dead = self._dead()
+            n_dead = ranks.concepts.count(len(dead))
+            if self.train.revival == "auxk" and n_dead:
+                loss = loss + add_auxiliary(pre, result.residual(), dead, self.aux_coefficient, self.gradients, ranks)
+        else:
+            n_dead = self._is_dead().sum(dtype=torch.float64)
         ranks.tokens.average_([loss], len(centred) / len(part))
-        smallest, n_active = ranks.everyone.smallest(activations) or 0.0, ranks.everyone.count(len(activations))
-        return _Learnt(loss, result.fvu, n_active, smallest, dead, n_dead, cost.gradients, batch)
+        return _Learnt(loss, result.fvu, n_active, smallest, n_dead, cost.gradients, batch)
+
+    def _is_dead(self) -> Tensor:
+        """bool [own concepts]: silent for too long."""
+        return self.silent_tokens >= self.train.resolved_dead_after_tokens
+
+    def _dead(self) -> Tensor:
+        """The dead among this rank's concepts. Waits for the device where one may have died."""
+        if self._longest_silence < self.train.resolved_dead_after_tokens:
+            return self.silent_tokens.new_empty(0)
+        dead = self._is_dead().nonzero().squeeze(1)
+        if not len(dead):
+            self._longest_silence = int(self.silent_tokens.max())
+        return dead
 
     def _pairs(self, chosen: Chosen) -> Pairs:
         """The chosen pairs with the levels that they are part of."""
@@ -232,12 +257,13 @@ class Learner:
         """Start dead concepts anew at tokens of the last part."""
         batch, seed, step = learnt.batch, self.train.seed, self.progress.step
         centred, residual = (self.ranks.tokens.gather(rows).rows for rows in (batch.centred, batch.result.residual()))
-        if resample(batch.weights, centred, residual, learnt.dead, self.rule.revived_size, seed, step):
-            self.rule.revive(learnt.dead)
-            self.optimiser.forget(learnt.dead)
-            self.silent_tokens[learnt.dead] = 0
+        dead = self._dead()
+        if resample(batch.weights, centred, residual, dead, self.rule.revived_size, seed, step):
+            self.rule.revive(dead)
+            self.optimiser.forget(dead)
+            self.silent_tokens[dead] = 0
 
-    def _average_threshold(self, smallest: float) -> None:
+    def _average_threshold(self, smallest: float | Tensor) -> None:
         """Exponential average without the bias of a first value: a decayed sum over a decayed count."""
         beta = self.train.resolved_threshold_beta
         self.progress.threshold_sum = beta * self.progress.threshold_sum + smallest
@@ -247,7 +273,7 @@ class Learner:
         """The autoencoder for raw features: u(x) = s u'(x / s), so biases and threshold are multiplied by the scale."""
         scale, progress = self.progress.scale, self.progress
         measured = progress.threshold_count > 0
-        smallest = progress.threshold_sum / progress.threshold_count if measured else -1.0
+        smallest = float(progress.threshold_sum) / progress.threshold_count if measured else -1.0
         weights, threshold = self.rule.trained(self.optimiser.weights, smallest)
         sae = SparseAutoencoder(self.config)
         of_concepts = (weights.encoder, weights.decoder, weights.encoder_bias * scale)

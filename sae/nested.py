@@ -50,7 +50,7 @@ def by_prefix(codes: SparseCodes, levels: Sequence[int]) -> Pairs:
 
 def in_prefixes(pattern: Pattern, activations: Tensor, levels: Sequence[int]) -> Pairs:
     """`by_prefix` of pairs whose activations [nnz] may be 0."""
-    bounds = torch.tensor(levels, dtype=torch.int32, device=activations.device)
+    bounds = torch.tensor(levels, dtype=torch.int32).to(activations.device, non_blocking=True)
     level = torch.bucketize(pattern.columns, bounds, right=True, out_int32=True).to(torch.uint8)
     return Pairs(pattern, level, activations, len(levels))
 

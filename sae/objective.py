@@ -60,7 +60,8 @@ class NestedLoss:
         """Loss for `centred` = x - b_dec [n, d] and the active pairs [n, m]."""
         n = len(centred)
         variance = spread(centred, self.ranks.tokens)
-        share = centred.new_tensor(self.level_weights) / n
+        level_weights = torch.tensor(self.level_weights, dtype=centred.dtype)
+        share = level_weights.to(centred.device, non_blocking=True) / n
         if self.normalised:  # a batch that does not vary is taken as it is
             share = torch.where(variance.isnan(), share, share / variance)
         work = self._work_array(centred)

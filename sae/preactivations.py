@@ -1,7 +1,8 @@
 """Pre-activations u = (x - b_dec) W_encᵀ + b_enc of a batch: the one dense product of a step, asked for by floor.
 
 In: weights, tokens less the decoder bias, a floor. Out: all pairs (token, concept) with u above it, in float32. The
-whole array [n, m] is never there: the product runs over tiles of tokens, and each tile is searched at once.
+whole array [n, m] is never there: the product runs over tiles of tokens, and each tile is searched at once (`screen`
+alone gives it whole).
 
 Where the processor multiplies bfloat16 several times faster than float32, the product is only a screen: a pair whose
 rounded score is further below the floor than rounding can explain is out for certain, and the others, hardly more than
@@ -16,6 +17,7 @@ of it) are added. So no pair above the floor is ever missed, whatever the featur
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import torch
@@ -100,7 +102,16 @@ class Preactivations:
         buffer = self.operand.new_empty(min(size, self.n), self.n_concepts)
         for begin in range(0, max(1, self.n), size):
             end = min(begin + size, self.n)
-            yield begin, end, torch.mm(self.operand[begin:end], self._encoder.t(), out=buffer[: end - begin])
+            with _sums_in_float32(buffer.device):
+                torch.mm(self.operand[begin:end], self._encoder.t(), out=buffer[: end - begin])
+            yield begin, end, buffer[: end - begin]
+
+    def screen(self) -> tuple[Tensor, Tensor]:
+        """Of all pairs at once the scores [n, m] in bfloat16, without the bias, and how far those of each token [n] may
+        be from the float32 product before they are stored. Only where bfloat16 is a screen."""
+        assert self._radius is not None
+        with _sums_in_float32(self.operand.device):
+            return self.operand @ self._encoder.t(), self._radius
 
     def columns(self, concepts: Tensor) -> Tensor:
         """u [n, concepts] of a few concepts, as the screen has them: rounded where it is."""
@@ -120,6 +131,21 @@ def multiplies_bfloat16_fast(device: torch.device) -> bool:
         found = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
         return any(supported() for supported in found if supported)
     return False
+
+
+@contextmanager
+def _sums_in_float32(device: torch.device) -> Iterator[None]:
+    """On CUDA, parts of a bfloat16 product are not added up in bfloat16, which `_radius` would not cover."""
+    if device.type != "cuda":
+        yield
+        return
+    settings = torch.backends.cuda.matmul
+    before = settings.allow_bf16_reduced_precision_reduction
+    settings.allow_bf16_reduced_precision_reduction = False
+    try:
+        yield
+    finally:
+        settings.allow_bf16_reduced_precision_reduction = before
 
 
 def _radius(d: int, norms: Tensor, lost: Tensor, encoder_norm: Tensor, encoder_lost: Tensor) -> Tensor:

@@ -66,10 +66,12 @@ def train(
 
     Writes `out` as `SparseAutoencoder.save_pretrained` does (config.json also holds "train", "data" and the keys of
     `extra`) and `out/training.jsonl` (step, loss, fvu per level, l0, dead share; at most ~2,000 lines), whose lines
-    `monitor` gets as well. Checkpoints go to `out/checkpoint/` by the clock and on SIGINT and SIGTERM. The same call
-    goes on after any stop, kill -9 included, and ends with the same bytes as a run that was never stopped (on the CPU
-    with the same number of threads; CUDA's sums may be made in another order each time); on a finished folder it
-    returns at once. `device` defaults to CUDA where there is one.
+    `monitor` gets as well. On CUDA "inexact" in a line counts the batches so far whose BatchTopK found its cut too high
+    or its shortlist too short, so that other pairs may have been chosen than the k n largest (no such key: none).
+    Checkpoints go to `out/checkpoint/` by the clock and on SIGINT and SIGTERM. The same call goes on after any stop,
+    kill -9 included, and ends with the same bytes as a run that was never stopped (on the CPU with the same number of
+    threads; CUDA's sums may be made in another order each time); on a finished folder it returns at once. `device`
+    defaults to CUDA where there is one.
 
     Started by torchrun (or in processes that torch.distributed has joined already), all processes train one
     autoencoder, the same as one process would up to the order of sums, and all return it. `parallel` "data": each

@@ -78,9 +78,9 @@ class Gated(Rule):
         own = {"log_gain": sums(gain, concepts, m), "magnitude_bias": sums(of_magnitude, concepts, m)}
         return Cost(by_gate.loss + share * chosen.preactivations.sum(), own)
 
-    def adapt(self, l0: float) -> None:
+    def adapt(self, l0: float | Tensor) -> None:
         """See `Rule`."""
-        self._pressure.adapt(l0, self.k)
+        self._pressure.adapt(float(l0), self.k)
 
     def revive(self, concepts: Tensor) -> None:
         """Gain 1, no bias."""

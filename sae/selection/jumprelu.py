@@ -83,9 +83,9 @@ class JumpRelu(Rule):
         of_log = sums(pull, concepts, len(threshold)).mul_(threshold).div_(-self._band)
         return Cost(share * chosen.active.sum(dtype=centred.dtype), {"log_threshold": of_log})
 
-    def adapt(self, l0: float) -> None:
+    def adapt(self, l0: float | Tensor) -> None:
         """See `Rule`."""
-        self._pressure.adapt(l0, self.k)
+        self._pressure.adapt(float(l0), self.k)
 
     def revive(self, concepts: Tensor) -> None:
         """Thresholds follow the size of their concepts."""

@@ -55,9 +55,9 @@ class Relu(Rule):
         out.decoder.addcmul_(weights.decoder, (share * totals / norms).unsqueeze(1))
         return Cost(share * (totals @ norms), {})
 
-    def adapt(self, l0: float) -> None:
+    def adapt(self, l0: float | Tensor) -> None:
         """See `Rule`."""
-        self._pressure.adapt(l0, self.k)
+        self._pressure.adapt(float(l0), self.k)
 
     def trained(self, weights: Weights, smallest: float) -> tuple[Weights, Tensor]:
         """Threshold 0."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..codes import SparseCodes
 from ..config import TrainConfig
-from ..distributed import ALONE, Ranks
+from ..distributed import ALONE, Group, Ranks
 from ..kernels import Pattern
 from ..nested import Pairs
 from ..objective import NestedLoss, NestedResult, gradients
@@ -40,11 +40,14 @@ class Chosen(NamedTuple):
         pattern = Pattern(codes.offsets, codes.concepts, codes.n_concepts)
         return Chosen(pattern, codes.activations, codes.activations, None)
 
-    def only_active(self) -> tuple[Tensor, Tensor]:
-        """Concepts and activations of the active pairs."""
-        if self.active is None:
-            return self.pattern.columns, self.activations
-        return self.pattern.columns[self.active], self.activations[self.active]
+    def fire(self, silent_tokens: Tensor, everyone: Group) -> tuple[int | Tensor, float | Tensor]:
+        """Set `silent_tokens` [m] of all active concepts to 0; how many pairs of all ranks are active, and the smallest
+        activation (0 where there is none)."""
+        concepts, activations = self.pattern.columns, self.activations
+        if self.active is not None:
+            concepts, activations = concepts[self.active], activations[self.active]
+        silent_tokens[concepts.long()] = 0
+        return everyone.count(len(activations)), everyone.smallest(activations) or 0.0
 
 
 class Batch(NamedTuple):
@@ -74,8 +77,10 @@ class Rule(ABC):
 
     k: int
     """Active concepts per token that are wanted now."""
-    cut: float | None = None
-    """Carried from batch to batch; it spares a search and changes no result."""
+    cut: float | Tensor | None = None
+    """Carried from batch to batch; it spares a search and changes no result. A tensor [] stays on its device."""
+    inexact: int | Tensor = 0
+    """Of how many batches so far the choice may have been another one than the rule says."""
     ranks: Ranks = ALONE
     """Processes that share a step; the learner says which."""
     step_scales: ClassVar[Mapping[str, float]] = {}
@@ -114,7 +119,7 @@ class Rule(ABC):
         gradients(batch.weights, batch.centred, batch.pairs, batch.result, slopes, out, concepts)
         return Cost(0.0, {})
 
-    def adapt(self, l0: float) -> None:  # noqa: B027 (most rules have nothing to adapt)
+    def adapt(self, l0: float | Tensor) -> None:  # noqa: B027 (most rules have nothing to adapt)
         """Told how many concepts were active per token in a step."""
 
     def revive(self, concepts: Tensor) -> None:  # noqa: B027

@@ -1,7 +1,7 @@
 """The Triton kernels against dense float64 forms, on fresh random inputs of odd sizes.
 
 Without a GPU they run through Triton's interpreter, which has to be chosen before triton is imported: one test runs
-this file and its sister again in a process of its own, where every other test of theirs is collected too.
+this file and its sisters again in a process of its own, where every other test of theirs is collected too.
 `pytest -m gpu` runs the same tests on a CUDA device.
 """
 
@@ -22,7 +22,8 @@ if not INTERPRETED:
 
     @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
     def test_every_kernel_agrees_with_its_dense_form_through_the_interpreter():
-        files = [__file__, str(Path(__file__).with_name("test_kernels_cuda_selection.py"))]
+        sisters = ("test_kernels_cuda_selection.py", "test_learner_cuda.py")
+        files = [__file__, *(str(Path(__file__).with_name(name)) for name in sisters)]
         command = [sys.executable, "-m", "pytest", *files, "-p", "no:cacheprovider", "-x"]
         run = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
         assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
@@ -166,47 +167,22 @@ def test_nested_holds_for_more_levels_than_usual(cuda, generator):
         close(ours, expected)
 
 
-@on_device
-def test_a_fused_step_is_projection_clipping_adam_and_unit_rows(cuda, generator):
-    m, d, step_size, most = 7, 45, 3e-3, 0.5
-    rows = torch.nn.functional.normalize(normal(generator, m, d))
-    plain = normal(generator, 2100)
-    state = [torch.zeros_like(rows), torch.zeros_like(rows), torch.zeros_like(plain), torch.zeros_like(plain)]
-    theirs = [rows.double().requires_grad_(), plain.double().requires_grad_()]
-    adam = torch.optim.Adam(theirs, lr=step_size)
-    for number in range(1, 4):
-        gradients = normal(generator, m, d), normal(generator, 2100)
-        with torch.no_grad():
-            across = gradients[0].double() - (gradients[0].double() * theirs[0]).sum(1, keepdim=True) * theirs[0]
-            theirs[0].grad, theirs[1].grad = across, gradients[1].double()
-            norm = torch.nn.utils.clip_grad_norm_(theirs, most)
-            adam.step()
-            theirs[0].div_(theirs[0].norm(dim=1, keepdim=True))
-        along, squares = cuda.across(gradients[0], rows)
-        total = (squares.sum() + gradients[1].square().sum()).sqrt()
-        close(total.view(1), norm.cpu().view(1))
-        factor = (most / (total + 1e-6)).clamp_max(1.0)
-        step = cuda.Step(step_size, number)
-        cuda.adam_rows(rows, gradients[0], state[0], state[1], along, factor, step)
-        cuda.adam(plain, gradients[1], state[2], state[3], factor, step)
-    close(rows, theirs[0].detach().cpu())
-    close(plain, theirs[1].detach().cpu())
-    for ours, key, theirs_of in zip(state, ["exp_avg", "exp_avg_sq"] * 2, [theirs[0]] * 2 + [theirs[1]] * 2):
-        close(ours, adam.state[theirs_of][key].cpu())
-
-
 def trained(device, screened, dead, monkeypatch):
     """Losses of two steps on seeded data, and the last gradients."""
     from sae import preactivations
     from sae.config import SaeConfig, TrainConfig
     from sae.learner import Learner
+    from sae.selection import BatchTopK
 
+    monkeypatch.setattr("sae.learner.rule_of", lambda *arguments: BatchTopK)  # whose search is in these kernels
     monkeypatch.setattr(preactivations, "multiplies_bfloat16_fast", lambda device: screened)
     draw = torch.Generator().manual_seed(5)
     batches = [torch.randn(9, 10, generator=draw).to(device) for _ in range(3)]
     config = SaeConfig(dim=10, n_concepts=36, k=3, fractions=(0.25, 0.25, 0.5))
-    learner = Learner.start(config, TrainConfig(steps=50), batches[0])
+    train = TrainConfig(steps=50)
+    learner = Learner.start(config, train, batches[0])
     learner.silent_tokens[:dead] = 10**12
+    learner = Learner.restore(config, train, learner.progress, learner.tensors())
     losses = torch.stack([learner.step(batch).loss for batch in batches[1:]])
     return torch.cat([losses, *(gradient.flatten() for gradient in learner.gradients)]).double().cpu()
 

@@ -34,9 +34,6 @@ KERNELS = [
     ("select._fill", "*fp32 *fp32 *fp32 *i64 *i64 *fp32 i32 i32", SEGMENTS | {"segments": 1}),
     ("select._keep_largest", "*fp32 i32 i32 i32", {"BLOCK": 4096, "place_stride": 1}),
     ("select._keep_largest", "*bf16 i32 i32 i32", {"BLOCK": 1024, "k": 1}),
-    ("adam._across", "*fp32 *fp32 *fp32 *fp32 i32", {"BLOCK": 256}),
-    ("adam._adam_rows", "*fp32 *fp32 *fp32 *fp32 *fp32 *fp32 fp32 fp32 fp32 fp32 fp32 i32", {"BLOCK": 256}),
-    ("adam._adam", "*fp32 *fp32 *fp32 *fp32 *fp32 fp32 fp32 fp32 fp32 fp32 i32", {"BLOCK": 1024}),
 ]
 
 

@@ -1,12 +1,11 @@
 """The kernels in Triton, for CUDA; imported only where a tensor is there, or Triton's interpreter takes its place.
 
-`floors` is left to torch. Beside the interface of `sae.kernels`: `largest`, BatchTopK that never waits for the device,
-and `adam_rows`.
+`floors` is left to torch. Beside the interface of `sae.kernels`: `largest`, BatchTopK that never waits for the device
+(`selection.batch_topk_cuda`).
 """
 
 from ..pytorch import floors
-from .adam import Step, across, adam, adam_rows
-from .largest import Largest, estimated_cut, largest, screen_radius
+from .largest import Largest, estimated_cut, largest
 from .nested import nested
 from .rounding import rounded
 from .select import Shortlist, above, above_within, keep_largest
@@ -15,12 +14,8 @@ from .sparse import add_product, inner_products, sampled
 __all__ = [
     "Largest",
     "Shortlist",
-    "Step",
     "above",
     "above_within",
-    "across",
-    "adam",
-    "adam_rows",
     "add_product",
     "estimated_cut",
     "floors",
@@ -30,5 +25,4 @@ __all__ = [
     "nested",
     "rounded",
     "sampled",
-    "screen_radius",
 ]

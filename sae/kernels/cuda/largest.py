@@ -57,8 +57,9 @@ def largest(
     """The `wanted` largest positive u = left · rightᵀ + bias of a batch.
 
     scores [n, m] float32, bfloat16 or float16: the products without bias, each within radius [n] of the float32 product
-    but for the rounding of the score itself (`screen_radius`); left [n, d] float32 tokens, right [m, d] float32 encoder
-    rows, bias [m]; cut float32 []; capacity >= wanted, three times as much being ample for a cut from the last batch.
+    but for the rounding of the score itself (`Preactivations.screen`); left [n, d] float32 tokens, right [m, d] float32
+    encoder rows, bias [m]; cut float32 []; capacity >= wanted, three times as much being ample for a cut from the last
+    batch.
     """
     n, m = scores.shape
     cut = cut.clamp_min(0.0)
@@ -91,19 +92,3 @@ def estimated_cut(scores: Tensor, bias: Tensor, wanted: int) -> Tensor:
     sample = scores[:: max(1, n // _SAMPLED_ROWS)].float() + bias
     share = min(sample.numel(), max(1, wanted * len(sample) // n))
     return _SAMPLED_SHARE * torch.topk(sample.view(-1), share, sorted=False).values.min().clamp_min(0.0)
-
-
-def screen_radius(x: Tensor, x_low: Tensor, w: Tensor, w_low: Tensor) -> Tensor:
-    """float32 [n]: how far x_low · w_lowᵀ may be from x · wᵀ (both summed in float32), for the worst row of w.
-
-    x [n, d] and w [m, d] float32, x_low and w_low the same in fewer bits. By Cauchy and Schwarz
-    |x w - x̃ w̃| <= ‖x - x̃‖ ‖w‖ + ‖x̃‖ ‖w - w̃‖; a sum of d products is off by at most d eps times the norms, whatever its
-    order, also where each addition truncates. The product must not add parts of a sum in fewer bits
-    (torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False).
-    """
-    d, eps = x.shape[1], torch.finfo(torch.float32).eps
-    lost_x, lost_w = torch.linalg.vector_norm(x - x_low, dim=1), torch.linalg.vector_norm(w - w_low, dim=1).max()
-    size_x = torch.linalg.vector_norm(x_low, dim=1, dtype=torch.float32)
-    size_w = torch.linalg.vector_norm(w, dim=1).max()
-    summing = 2 * d * eps * (size_x + lost_x) * (size_w + lost_w)
-    return (lost_x * size_w + size_x * lost_w + summing) * (1 + d * eps)
