@@ -170,7 +170,6 @@ def test_largest_is_the_exact_selection_whatever_the_screen_and_the_cut(cuda, ge
     assert bool(found.exact)
     is_the_selection(found, dense, wanted)
     assert 0.9 * edge < found.cut < edge
-    assert wanted < int(found.shortlisted) < dense.numel()
 
 
 @on_device

@@ -171,6 +171,18 @@ def test_nothing_revives_where_nothing_is_asked_for(generator):
         assert bool(moved[:10].any()) == (revival == "auxk")
 
 
+def test_dead_are_the_concepts_that_were_silent_for_so_many_tokens(generator):
+    learner = Learner.start(PLAIN, TrainConfig(20, 200, dead_after_tokens=2000), tokens(generator))
+    shares = []
+    for step in range(20):
+        if step == 5:
+            learner.optimiser.weights.encoder_bias[:9] = -100
+        report = learner.step(tokens(generator))
+        assert float(report.dead) == float((learner.silent_tokens >= 2000).double().mean())
+        shares.append(report.dead)
+    assert max(shares[:10]) < 9 / M <= shares[-1]
+
+
 @pytest.mark.parametrize(
     ("config", "settings", "reason"),
     [

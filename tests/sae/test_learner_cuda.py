@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sae import preactivations
 from sae.checkpoint import Checkpoint
@@ -10,8 +11,8 @@ from sae.learner import Learner
 
 from .cuda_kernels import DEVICE, INTERPRETED, close, on_device
 
-CONFIG = SaeConfig(dim=10, n_concepts=24, k=3, fractions=(0.25, 0.25, 0.5))
-N = 16
+CONFIG = SaeConfig(dim=10, n_concepts=16, k=3, fractions=(0.25, 0.25, 0.5))
+N = 8
 FOREVER = 10**12
 """Tokens of silence."""
 
@@ -62,7 +63,7 @@ def state(learner):
 @on_device
 @pytest.mark.parametrize(
     ("settings", "n_dead"),
-    [({}, 0), ({}, 6), ({"accumulate": 2}, 0), ({"revival": "none"}, 3)],
+    [({}, 0), ({}, 5), ({"accumulate": 2}, 0), ({"revival": "none"}, 3)],
     ids=["plain", "dead concepts", "in parts", "nothing revives"],
 )
 def test_steps_are_those_of_the_cpu(generator, settings, n_dead):
@@ -72,7 +73,7 @@ def test_steps_are_those_of_the_cpu(generator, settings, n_dead):
     def taken(device):
         learner = Learner.start(CONFIG, train, x.to(device))
         learner.silent_tokens[:n_dead] = FOREVER
-        learner.optimiser.weights.encoder_bias[:n_dead] = -100  # they stay as silent as they are said to be
+        learner.optimiser.weights.encoder[:n_dead] *= 0.01  # they stay as silent as they are said to be
         learner = restored(learner, train)
         rows = [learner.step(x.to(device)).row() for _ in range(3)]
         return rows, state(learner), learner.silent_tokens.cpu()
@@ -84,7 +85,7 @@ def test_steps_are_those_of_the_cpu(generator, settings, n_dead):
         assert row["loss"] == pytest.approx(wanted["loss"], rel=2e-3)
         assert row["fvu"] == pytest.approx(wanted["fvu"], rel=2e-3)
         assert row["l0"] == wanted["l0"] == 3
-        assert row["dead"] == wanted["dead"] == n_dead / 24
+        assert row["dead"] == wanted["dead"] == n_dead / 16
     close(own, theirs, tolerance=1e-3)
     assert torch.equal(silent, theirs_silent)
 
@@ -164,6 +165,58 @@ def test_a_run_of_the_cpu_goes_on_here_and_back(generator, tmp_path):
         wanted = on_cpu(lambda device: plain.step(x).row())
         assert row["loss"] == pytest.approx(wanted["loss"], rel=1e-3)
         close(found, state(plain), tolerance=1e-3)
+
+
+class Waits(TorchDispatchMode):
+    """Lists the operations whose result, or the size of it, a GPU's host would have to wait for."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        sized = name in (
+            "_local_scalar_dense",
+            "equal",
+            "nonzero",
+            "masked_select",
+            "bincount",
+            "_unique2",
+            "unique_dim",
+        )
+        masked = name in ("index", "index_put", "index_put_") and any(
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+        )
+        uncounted = name == "repeat_interleave" and (kwargs or {}).get("output_size") is None
+        if sized or masked or uncounted:
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@on_device
+@pytest.mark.parametrize(
+    ("settings", "n_dead", "waits"),
+    [
+        ({}, 0, []),
+        ({}, 5, ["nonzero"]),
+        ({"accumulate": 2, "random_prefixes": 2}, 0, []),
+        ({"revival": "none"}, 5, []),
+        ({"dead_after_tokens": 3 * N}, 0, []),
+    ],
+    ids=["plain", "AuxK lists its dead concepts", "in parts", "nothing revives", "none can have died"],
+)
+def test_no_operation_of_a_step_needs_an_answer(generator, settings, n_dead, waits):
+    x = tokens(generator).to(DEVICE)
+    train = TrainConfig(50, N, lr=1e-4, threshold_start_step=0, **settings)
+    learner = Learner.start(CONFIG, train, x)
+    learner.silent_tokens[:n_dead] = FOREVER
+    learner.optimiser.weights.encoder[:n_dead] *= 0.01
+    learner = restored(learner, train)
+    learner.step(x)
+    with Waits() as asked:
+        learner.step(x)
+    assert asked.found == waits
 
 
 @pytest.mark.gpu

@@ -40,8 +40,6 @@ class Largest(NamedTuple):
     """float32 []: the cut for the next batch."""
     exact: Tensor
     """bool []: the result is the float32 one. Otherwise repeat with the new `cut`, or with more capacity."""
-    shortlisted: Tensor
-    """int64 []: how many entries the shortlist should have held."""
 
 
 def largest(
@@ -83,7 +81,7 @@ def largest(
     following = torch.where(short, _SHARE_WHEN_SHORT * cut, settled)
     following = torch.where(overflow, torch.maximum(settled, cut), following)
     concepts = torch.remainder(chosen, m).to(torch.int32)
-    return Largest(offsets, concepts, activations, following, ~(overflow | short), found)
+    return Largest(offsets, concepts, activations, following, ~(overflow | short))
 
 
 def estimated_cut(scores: Tensor, bias: Tensor, wanted: int) -> Tensor:
