@@ -5,6 +5,6 @@ In a single process both are a group of one, all of whose exchanges do nothing.
 """
 
 from .group import Gathered, Group
-from .ranks import ALONE, Parallel, Ranks, local_device, ranks_of
+from .ranks import ALONE, Parallel, Ranks, leave, local_device, ranks_of
 
-__all__ = ["ALONE", "Gathered", "Group", "Parallel", "Ranks", "local_device", "ranks_of"]
+__all__ = ["ALONE", "Gathered", "Group", "Parallel", "Ranks", "leave", "local_device", "ranks_of"]

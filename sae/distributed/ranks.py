@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import time
 from datetime import timedelta
 from functools import cache
 from typing import Literal, NamedTuple, get_args
@@ -17,6 +18,8 @@ from .group import Group, ProcessGroup
 Parallel = Literal["data", "concepts"]
 """What the processes divide: the tokens of each batch, or the concepts of the dictionary."""
 _TIMEOUT = timedelta(minutes=10)
+_LET_GO = 0.1
+"""Seconds in which gloo's threads let go of their last tensors: older torch waits for them holding what they need."""
 
 
 class Ranks(NamedTuple):
@@ -46,7 +49,7 @@ def ranks_of(parallel: Parallel, device: torch.device) -> Ranks:
         return ALONE
     if not dist.is_initialized() and dist.is_torchelastic_launched() and int(os.environ["WORLD_SIZE"]) > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
-        atexit.register(_leave)
+        atexit.register(leave)
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return ALONE
     world = dist.group.WORLD
@@ -71,6 +74,8 @@ def _control(world: dist.ProcessGroup) -> dist.ProcessGroup:
     return group
 
 
-def _leave() -> None:
+def leave() -> None:
+    """Part from the other processes. Without it a process of recent torch may end with an abort."""
     if dist.is_initialized():
+        time.sleep(_LET_GO)
         dist.destroy_process_group()

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 import sae.initial
 import sae.preactivations
 from sae import InsightError, SaeConfig, SparseAutoencoder, TensorSource, TrainConfig, train
-from sae.distributed import ranks_of
+from sae.distributed import leave, ranks_of
 from sae.initial import initial_weights
 from sae.preactivations import Preactivations
 from sae.selection import BatchTopK, TopK
@@ -82,7 +82,7 @@ def joined(part, folder, seed, rank, size):
     meeting = f"file://{folder}/meeting-{part.__name__}"
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
     part(folder, seed)
-    dist.destroy_process_group()
+    leave()
 
 
 def in_float32():
