@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import sae.initial
 import sae.preactivations
-from sae import InsightError, SaeConfig, SparseAutoencoder, TensorSource, TrainConfig, train
+from sae import InsightError, Job, SaeConfig, SparseAutoencoder, TensorSource, TrainConfig, train, train_many
 from sae.distributed import leave, ranks_of
 from sae.initial import initial_weights
 from sae.preactivations import Preactivations
@@ -92,11 +92,11 @@ def in_float32():
 
 def equal(folder, seed):
     size = dist.get_world_size()
-    for name in CASES if size == 2 else CASES_OF_THREE:
-        parallel, config, run = CASES[name]
-        sae = train(TensorSource(features(seed)), config, run, folder / name, progress=False, parallel=parallel)
-        assert sae.encoder.shape == (config.n_concepts, DIM)
     for parallel in ("data", "concepts"):
+        names = [name for name in (CASES if size == 2 else CASES_OF_THREE) if CASES[name][0] == parallel]
+        jobs = [Job(*CASES[name][1:], folder / name) for name in names]
+        trained = train_many(TensorSource(features(seed)), jobs, progress=False, parallel=parallel)
+        assert [len(sae.encoder) for sae in trained] == [job.config.n_concepts for job in jobs]
         select(folder / parallel, seed, parallel)
     if size == 2:
         interrupted(folder, seed)
