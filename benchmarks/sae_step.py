@@ -1,12 +1,12 @@
 """How long a training step takes: ours and each peer's own loop, on the same data, in turns, in one run.
 
 `python -m benchmarks.sae_step --json FILE [--peers dictionary_learning,sparsify,sae_lens,overcomplete,saev]
-[--environments FOLDER] [--from saev=FOLDER] [--m 4096 8192] [--precision highest medium] [--scaling] [--quick]`
+[--environments FOLDER] [--from saev=FOLDER] [--m 4096 8192] [--precision highest medium] [--quick]`
 
 d = 512, 4,096 tokens a step, k = 32, two threads; Matryoshka with five levels of m/16, m/16, m/8, m/4, m/2. A round
 runs every loop once, each in a process and an environment of its own, and the product that none can avoid ("floor"); a
 process gives the median of the steps that other processes left alone. Rows are those medians; claims compare within
-rounds. `--scaling` adds our own step over sizes. Without `--peers` only ours and the floor run.
+rounds. Without `--peers` only ours and the floor run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ DIM, BATCH, K = 512, 4096, 32
 POOL, HELD_OUT = 65_536, 4096
 ARCHITECTURES = ("matryoshka", "batch_topk", "topk")
 DEAD = (0.1, 0.25)
-SCALES = {"m": [2**e for e in range(12, 18)], "k": [8, 16, 32, 64, 128], "n": [1024, 2048, 4096, 8192, 16_384]}
 
 
 def structured(dim: int, n: int) -> torch.Tensor:
@@ -64,15 +63,6 @@ def comparison(
         yield from ((peer, Task(arch="matryoshka", **{**base, "dead": share})) for peer in reviving)
 
 
-def scaling(base: dict[str, Any], scales: dict[str, list[int]]) -> Iterator[tuple[str, Task]]:
-    """Our Matryoshka step over m, k and n in turn, the others as in `base`: ("scaling of m", task), ..."""
-    short = {**base, "warmup": 2, "steps": 4, "measure": {}}
-    for name, sizes in scales.items():
-        for size in sizes:
-            changed = {"batch" if name == "n" else name: size}
-            yield f"scaling of {name}", Task(arch="matryoshka", **{**short, **changed})
-
-
 def row_of(part: str, peer: str, task: Task, round_: int, measured: dict[str, Any]) -> dict[str, Any]:
     """A row of the record: what was asked for, and what came back."""
     asked = {"part": part, "peer": peer, "arch": task.arch, "m": task.m, "k": task.k, "n": task.batch}
@@ -101,14 +91,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--scaling", action="store_true", help="add our own step over m, k and n")
     parser.add_argument("--quick", action="store_true", help="small sizes and one round, for a smoke test")
     options = parser.parse_args(arguments)
     sizes = {"k": K, "batch": BATCH, "steps": options.steps, "warmup": 3}
-    dim, pool, held_out, ms, rounds, precisions, scales = (
-        (DIM, POOL, HELD_OUT, options.m, options.rounds, options.precision, SCALES)
+    dim, pool, held_out, ms, rounds, precisions = (
+        (DIM, POOL, HELD_OUT, options.m, options.rounds, options.precision)
         if not options.quick
-        else (32, 4096, 512, [256], 1, ["highest"], {"m": [256, 512], "k": [4, 8], "n": [256, 512]})
+        else (32, 4096, 512, [256], 1, ["highest"])
     )
     if options.quick:
         sizes = {"k": 4, "batch": 256, "steps": 2, "warmup": 1}
@@ -143,11 +132,6 @@ def main(arguments: list[str] | None = None) -> None:
                     of_this = {**base, "m": m, "precision": precision}
                     for peer, task in comparison(list(peers), options.archs, options.dead, of_this, round_):
                         measure(peer, task, round_)
-        for round_ in range(rounds if options.scaling or options.quick else 0):
-            parts, tasks = zip(*scaling({**base, "m": max(ms), "precision": precisions[0]}, scales))
-            for part, task, measured in zip(parts, tasks, peers.run("insight", tasks, folder)):
-                rows.append(row_of(part, "insight", task, round_, measured))
-                show(rows[-1])
 
     claims = claims_of(rows)
     summarise(rows)

@@ -57,18 +57,22 @@ def best_peer(
 
 
 def claims_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Claims for each precision at the largest dictionary that was compared, and the exponents of our own cost."""
-    compared = [row for row in rows if row["part"] == "peers"]
+    """Claims for each precision at the largest dictionary that was compared."""
     by_precision: dict[str, list[Row]] = defaultdict(list)
-    for row in compared:
+    for row in rows:
         by_precision[row["precision"]].append(row)
-    claims = [claim for part in by_precision.values() for claim in _comparison(part)]
+    return [claim for part in by_precision.values() for claim in _comparison(part)]
+
+
+def exponents_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """A claim for each size that our own cost was measured over, in rows of the part of that name."""
+    claims = []
     for size in ("m", "k", "n"):
-        scaling = [row for row in rows if row["part"] == f"scaling of {size}" and "error" not in row]
-        if len({row[size] for row in scaling}) > 1:
-            low, high = min(row[size] for row in scaling), max(row[size] for row in scaling)
-            what = f"Cost of a Matryoshka step grows with {size} = {low:,} ... {high:,} to the power of"
-            claims.append(_claim(what, exponent(scaling, size), "", 1.1, at_most=True))
+        over = [row for row in rows if row["part"] == size and "error" not in row]
+        if len({row[size] for row in over}) > 1:
+            low, high = min(row[size] for row in over), max(row[size] for row in over)
+            what = f"cost of a Matryoshka step grows with {size} = {low:,} ... {high:,} to the power of"
+            claims.append(_claim(what, exponent(over, size), "", 1.1, at_most=True))
     return claims
 
 

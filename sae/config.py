@@ -26,6 +26,9 @@ Dictionary = Literal["free", "archetypal"]
 LevelWeights = Literal["published", "mean", "sum", "reversed"]
 Revival = Literal["auxk", "resample", "none"]
 
+Precision = Literal["float32", "bfloat16"]
+"""Of the pre-activations; see `TrainConfig.precision`."""
+
 Config = TypeVar("Config", bound="SaeConfig | TrainConfig")
 
 
@@ -116,6 +119,10 @@ class TrainConfig:
     """Gradients of all parameters together are clipped to this norm."""
     accumulate: int = 1
     """A batch is worked through in this many equal parts, each with a selection of its own; gradients are averaged."""
+
+    precision: Precision = "float32"
+    """Of the pre-activations. `bfloat16` takes them as the rounded product has them, and saves computing those that are
+    chosen again in float32; weights, errors and gradients are float32 in both."""
 
     # Where training starts.
     rescale: bool = True
@@ -270,7 +277,13 @@ class TrainConfig:
         return cls(**_from_json(cls, values))
 
 
-_CHOICES = {"bias_start": BiasStart, "dictionary": Dictionary, "level_weights": LevelWeights, "revival": Revival}
+_CHOICES = {
+    "precision": Precision,
+    "bias_start": BiasStart,
+    "dictionary": Dictionary,
+    "level_weights": LevelWeights,
+    "revival": Revival,
+}
 
 
 def is_default(group: str, name: str, value: Any) -> bool:

@@ -128,8 +128,10 @@ class Learner:
         price = sum(_level_weights(config, train))
         if train.normalised_loss and (variance := float(spread(centred))) > 0:
             price /= variance
-        pre = Preactivations(weights, centred)
-        rule = rule_of(config.selection, first, ranks).start(train.annealed_k(0, config.k), train, pre, price)
+        pre = Preactivations(weights, centred, train.precision)
+        rule = rule_of(config.selection, train.precision, first, ranks).start(
+            train.annealed_k(0, config.k), train, pre, price
+        )
         silent_tokens = torch.zeros(len(weights.encoder), dtype=torch.int64, device=first.device)
         return cls(config, train, Progress(0, scale), weights, rule, atoms, silent_tokens, ranks)
 
@@ -144,7 +146,7 @@ class Learner:
     ) -> Learner:
         """From what `progress` and `tensors` were when it was saved."""
         weights = Weights(*(tensors[name] for name in Weights._fields))
-        rule = rule_of(config.selection, weights.encoder, ranks).restore(config.k, train, tensors)
+        rule = rule_of(config.selection, train.precision, weights.encoder, ranks).restore(config.k, train, tensors)
         atoms = Archetypal.restore(tensors) if train.dictionary == "archetypal" else None
         learner = cls(config, train, progress, weights, rule, atoms, tensors["silent_tokens"], ranks)
         learner.optimiser.load(tensors)
@@ -205,7 +207,7 @@ class Learner:
         weights, ranks = self.optimiser.weights, self.ranks
         own = normalise(part[ranks.tokens.share(len(part))], self.config.inputs).tokens
         centred = (own / self.progress.scale).sub_(weights.decoder_bias)
-        pre = Preactivations(weights, centred)
+        pre = Preactivations(weights, centred, self.train.precision)
         chosen = self.rule.choose(pre)
         self.silent_tokens += len(part)
         self._longest_silence += len(part)

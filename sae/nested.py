@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .codes import SparseCodes
-from .kernels import Pattern, add_product
+from .kernels import Pattern, add_product, by_column
 
 
 class Pairs(NamedTuple):
@@ -36,9 +36,7 @@ class Pairs(NamedTuple):
         n = len(offsets) - 1
         tokens = torch.arange(n, dtype=torch.int32, device=offsets.device)
         tokens = torch.repeat_interleave(tokens, offsets.diff(), output_size=len(concepts))
-        order = torch.argsort(concepts, stable=True)
-        every = torch.arange(m + 1, dtype=torch.int32, device=concepts.device)
-        own = torch.searchsorted(concepts.index_select(0, order), every)  # bincount would wait for the device
+        own, order = by_column(concepts, m)
         places = (self.levels.to(torch.int32) * n + tokens).index_select(0, order)
         return Pattern(own, tokens.index_select(0, order), n), Pattern(own, places, self.n_levels * n), order
 

@@ -18,15 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from .config import Precision
 from .kernels import Pattern, above, floors, rounded, sampled
 from .weights import Weights
 
-Precision = Literal["float32", "bfloat16"]
 _TILE_ENTRIES = {"cpu": 2**23, "cuda": 2**28}
 """Scores held at once: on a CPU they should stay in its last cache until they are searched."""
 
@@ -44,7 +44,7 @@ class Candidates(NamedTuple):
 
 
 class Preactivations:
-    """The pre-activations of one batch. `precision` "bfloat16" takes the rounded scores as they are."""
+    """The pre-activations of one batch. `precision`: see `TrainConfig`."""
 
     def __init__(self, weights: Weights, centred: Tensor, precision: Precision = "float32") -> None:
         self.weights, self.centred = weights, centred

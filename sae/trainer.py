@@ -219,9 +219,10 @@ class _Run:
         """Learn from the batch of `step`, if that is the next, and log it."""
         if step != self.step or step == self.job.train.steps:
             return
-        if self.learner is None:
-            self.learner = Learner.start(self.job.config, self.job.train, batch, self.ranks)
-        self.report = self.learner.step(batch)
+        with torch.autocast(self.device.type, enabled=False):  # a step says itself what may be rounded
+            if self.learner is None:
+                self.learner = Learner.start(self.job.config, self.job.train, batch, self.ranks)
+            self.report = self.learner.step(batch)
         if self.step % self.log_every == 0 or self.step == self.job.train.steps:
             row = self.report.row()
             if self.log:

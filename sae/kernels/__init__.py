@@ -15,7 +15,18 @@ from torch import Tensor
 from . import native, pytorch
 from .types import Nested, Pattern
 
-__all__ = ["Nested", "Pattern", "above", "add_product", "floors", "keep_largest", "nested", "rounded", "sampled"]
+__all__ = [
+    "Nested",
+    "Pattern",
+    "above",
+    "add_product",
+    "by_column",
+    "floors",
+    "keep_largest",
+    "nested",
+    "rounded",
+    "sampled",
+]
 
 
 def above(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[Pattern, Tensor]:
@@ -37,6 +48,15 @@ def add_product(pattern: Pattern, values: Tensor, dense: Tensor, out: Tensor) ->
 def sampled(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     """[nnz]: for each entry (r, c) the inner product of left[r] [n_rows, d] and right[c] [n_columns, d]."""
     return _implementation(left).sampled(pattern, left, right)
+
+
+def by_column(columns: Tensor, m: int) -> tuple[Tensor, Tensor]:
+    """Entries by column, each column's in the order they come: where each begins int64 [m + 1], and the entries [nnz].
+
+    columns: int32 [nnz], each in 0 .. m - 1.
+    """
+    fast = columns.device.type == "cpu" and native.is_built()
+    return (native if fast else pytorch).by_column(columns, m)
 
 
 def rounded(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

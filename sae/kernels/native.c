@@ -93,6 +93,16 @@ void sampled(const int64_t *offsets, const int32_t *columns, int64_t n, const fl
         }
 }
 
+/* Counting sort: where each column's entries begin, offsets [m + 1], and the entries by column, order [n]. */
+void by_column(const int32_t *columns, int64_t n, int64_t m, int64_t *offsets, int64_t *order) {
+    memset(offsets, 0, (m + 1) * sizeof *offsets);
+    for (int64_t e = 0; e < n; e++) offsets[columns[e] + 1]++;
+    for (int64_t c = 0; c < m; c++) offsets[c + 1] += offsets[c];
+    for (int64_t e = 0; e < n; e++) order[offsets[columns[e]]++] = e;
+    memmove(offsets + 1, offsets, m * sizeof *offsets); /* each stands at its end now, where the next begins */
+    offsets[0] = 0;
+}
+
 /* x [n, d] to bfloat16, to nearest even; of each row its norm squared, and that of what rounding took. */
 EVERY_PROCESSOR static void round_row(const float *x, uint16_t *low, float *squares, int64_t d) {
     float whole = 0, lost = 0;

@@ -69,6 +69,13 @@ def sampled(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     return products
 
 
+def by_column(columns: Tensor, m: int) -> tuple[Tensor, Tensor]:
+    """See `kernels.by_column`."""
+    offsets, order = torch.empty(m + 1, dtype=torch.int64), torch.empty(len(columns), dtype=torch.int64)
+    _call("by_column", columns, len(columns), m, offsets, order)
+    return offsets, order
+
+
 def rounded(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """See `kernels.rounded`."""
     low, squares = torch.empty(x.shape, dtype=torch.bfloat16), torch.empty(len(x), 2)

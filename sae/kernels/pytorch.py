@@ -35,6 +35,13 @@ def sampled(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     return products
 
 
+def by_column(columns: Tensor, m: int) -> tuple[Tensor, Tensor]:
+    """See `kernels.by_column`."""
+    order = torch.argsort(columns, stable=True)
+    every = torch.arange(m + 1, dtype=torch.int32, device=columns.device)
+    return torch.searchsorted(columns.index_select(0, order), every), order  # bincount would wait for the device
+
+
 def rounded(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """See `kernels.rounded`."""
     low = x.bfloat16()

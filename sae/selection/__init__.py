@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from .. import preactivations
+from ..config import Precision, Selection
 from ..distributed import Ranks
 from .batch_topk import BatchTopK
 from .gated import Gated
@@ -24,9 +25,10 @@ RULES: dict[str, type[Rule]] = {
 """By `SaeConfig.selection`."""
 
 
-def rule_of(selection: str, features: Tensor, ranks: Ranks) -> type[Rule]:
+def rule_of(selection: Selection, precision: Precision, features: Tensor, ranks: Ranks) -> type[Rule]:
     """The class of a rule, for features like these: of BatchTopK the one that never waits, where that can be."""
-    fits = selection == "batch_topk" and features.is_cuda and features.dtype == torch.float32
+    on_cuda = features.is_cuda and features.dtype == torch.float32
+    fits = selection == "batch_topk" and precision == "float32" and on_cuda
     if fits and preactivations.multiplies_bfloat16_fast(features.device) and ranks.everyone.size == 1:
         from .batch_topk_cuda import BatchTopKOnCuda  # it needs triton
 

@@ -20,5 +20,6 @@ def above_threshold(pre: Preactivations, threshold: Tensor) -> SparseCodes:
 def kept(found: Candidates, keep: Tensor) -> SparseCodes:
     """Codes of the candidates that stay."""
     offsets, columns, n_concepts = found.pattern
-    before = torch.nn.functional.pad(keep.cumsum(0), (1, 0))
-    return SparseCodes(before[offsets], columns[keep], found.values[keep], n_concepts)
+    places = keep.nonzero().squeeze(1)
+    starts = torch.searchsorted(places, offsets)
+    return SparseCodes(starts, columns.index_select(0, places), found.values.index_select(0, places), n_concepts)

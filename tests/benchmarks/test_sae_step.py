@@ -167,4 +167,4 @@ def test_the_benchmark_runs(tmp_path: Path) -> None:
     assert 0 < ours["ms_min"] <= ours["ms"] <= ours["ms_max"]
     assert ours["explained_variance"] < 1
     assert all(math.isfinite(claim["value"]) for claim in record["claims"])
-    assert len(record["claims"]) == 5
+    assert len(record["claims"]) == 2

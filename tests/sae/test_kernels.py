@@ -61,6 +61,16 @@ def test_sampled_gives_the_inner_products_of_the_entries(kernels, n, m, d, gener
 
 
 @kernels
+@pytest.mark.parametrize(("nnz", "m"), [(0, 3), (1, 1), (500, 40), (40, 500)])
+def test_by_column_is_a_stable_sort(kernels, nnz, m, generator):
+    columns = torch.randint(0, m, (nnz,), generator=generator, dtype=torch.int32)
+    offsets, order = kernels.by_column(columns, m)
+    assert order.tolist() == sorted(range(nnz), key=columns.tolist().__getitem__)
+    assert torch.equal(offsets.diff(), torch.bincount(columns, minlength=m))
+    assert int(offsets[0]) == 0
+
+
+@kernels
 @shapes
 def test_rounded_gives_bfloat16_and_what_it_took(kernels, n, m, d, generator):
     x = torch.randn(n, d, generator=generator) * torch.randn(n, d, generator=generator).exp()

@@ -310,3 +310,25 @@ def test_training_on_a_gpu_is_training(generator, tmp_path):
         fvu[device] = evaluate(sae, [x])["fvu"]
         assert evaluate(sae.to(device), [x])["fvu"] == pytest.approx(fvu[device], rel=1e-3)
     assert fvu["cuda"] == pytest.approx(fvu["cpu"], rel=0.01)
+
+
+def test_autocast_changes_no_byte(generator, tmp_path):
+    source = TensorSource(torch.randn(300, 6, generator=generator))
+    config, run = SaeConfig(6, 40, 3, fractions=(0.5, 0.5)), TrainConfig(10, 64)
+    train(source, config, run, tmp_path / "plain", progress=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        train(source, config, run, tmp_path / "autocast", progress=False)
+    plain, cast = ((tmp_path / name / "sae.safetensors").read_bytes() for name in ("plain", "autocast"))
+    assert plain == cast
+
+
+def test_in_bfloat16_training_learns_nearly_as_well(generator, tmp_path):
+    atoms = torch.randn(30, 16, generator=generator)
+    x = (torch.rand(4000, 30, generator=generator) * (torch.rand(4000, 30, generator=generator) < 0.1)) @ atoms
+    config = SaeConfig(16, 60, 3, fractions=(0.5, 0.5))
+    exact, rounded = (
+        train(TensorSource(x), config, TrainConfig(200, 256, precision=precision), tmp_path / precision, progress=False)
+        for precision in ("float32", "bfloat16")
+    )
+    assert not torch.equal(exact.encoder, rounded.encoder)
+    assert evaluate(rounded, [x])["fvu"][-1] == pytest.approx(evaluate(exact, [x])["fvu"][-1], rel=0.1)
