@@ -6,6 +6,7 @@ are kept) and `sae.safetensors` = encoder, decoder, encoder_bias, decoder_bias, 
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,9 @@ class SparseAutoencoder(nn.Module):
 
         `repository` is "user/name"; it is made if need be. `extra` is as in `save_pretrained`.
         """
-        return upload(self, repository, private=private, extra=extra)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, extra)
+            return upload(Path(folder), self.config, repository, private=private)
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, revision: str | None = None) -> SparseAutoencoder:

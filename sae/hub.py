@@ -7,14 +7,10 @@ Downloads come through the hub's own cache; a repository that is in it is had wi
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from .config import SaeConfig
 from .errors import InsightError
-
-if TYPE_CHECKING:
-    from .autoencoder import SparseAutoencoder
 
 FILES = ("config.json", "sae.safetensors")
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -72,30 +68,26 @@ def downloaded(repository: str, revision: str | None = None) -> Path:
     return folder
 
 
-def upload(sae: SparseAutoencoder, repository: str, *, private: bool, extra: dict[str, Any] | None) -> str:
-    """Write the autoencoder's folder and a model card to a repository, made if need be; returns its address."""
+def upload(folder: Path, config: SaeConfig, repository: str, *, private: bool) -> str:
+    """Upload an autoencoder's folder, and a model card, to a repository, made if need be; returns its address."""
     if not _REPOSITORY.fullmatch(repository):
         raise InsightError(f'push_to_hub: expected a repository "user/name", found "{repository}"')
     from huggingface_hub import HfApi
 
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        sae.save_pretrained(folder, extra)
-        (folder / "README.md").write_text(model_card(sae, repository), encoding="utf-8")
-        api = HfApi()
-        try:
-            address = api.create_repo(repository, private=private, exist_ok=True)
-            api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Sparse autoencoder")
-        except Exception as error:  # as above
-            raise InsightError(
-                f"{repository}: the upload failed ({_short(error)}); check the network and log in by `hf auth login`"
-            ) from None
+    (folder / "README.md").write_text(model_card(config, repository), encoding="utf-8")
+    api = HfApi()
+    try:
+        address = api.create_repo(repository, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Sparse autoencoder")
+    except Exception as error:  # as above
+        raise InsightError(
+            f"{repository}: the upload failed ({_short(error)}); check the network and log in by `hf auth login`"
+        ) from None
     return str(address)
 
 
-def model_card(sae: SparseAutoencoder, repository: str) -> str:
-    """Markdown which says what the autoencoder is and how it is loaded."""
-    config = sae.config
+def model_card(config: SaeConfig, repository: str) -> str:
+    """Markdown which says what an autoencoder of `config` is and how it is loaded."""
     rows = {**config.to_dict(), "fractions": ", ".join(map(str, config.fractions))}
     settings = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     name = repository.split("/")[1]
