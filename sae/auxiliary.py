@@ -42,11 +42,11 @@ def add_auxiliary(
     error = residual.add_(ranks.concepts.sum_(latents @ decoder))
     scale = torch.where(deviation.isnan(), 0.0, coefficient / (deviation * len(residual)))
     loss = scale * torch.linalg.vector_norm(error).square()
-    upstream = error.mul_(2 * scale).to(latents.dtype)
+    upstream, twice = error.to(latents.dtype), 2 * scale  # scaled where it is small: in the gradients
     of_latents = torch.ops.aten.threshold_backward(upstream @ decoder.t(), latents, 0)  # the ReLU's
-    of_bias = of_latents.sum(0, dtype=residual.dtype)
-    gradients.decoder.index_add_(0, dead, (latents.t() @ upstream).to(residual.dtype))
-    gradients.encoder.index_add_(0, dead, (of_latents.t() @ pre.operand).to(residual.dtype))
+    of_bias = of_latents.sum(0, dtype=residual.dtype).mul_(twice)
+    gradients.decoder.index_add_(0, dead, (latents.t() @ upstream).to(residual.dtype).mul_(twice))
+    gradients.encoder.index_add_(0, dead, (of_latents.t() @ pre.operand).to(residual.dtype).mul_(twice))
     gradients.encoder_bias.index_add_(0, dead, of_bias)
     gradients.decoder_bias.sub_(ranks.concepts.sum_(of_bias @ pre.weights.encoder[dead]))
     return loss
