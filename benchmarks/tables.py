@@ -17,8 +17,9 @@ def table(record: dict[str, Any]) -> str:
     """One benchmark's record as Markdown."""
     data, machine = record["data"], record["machine"]
     where = machine["accelerator"] or f"{machine['cores']} cores"
+    images = f", {data['images']:,} images" if data["images"] else ""
     lines = [
-        f"**`{record['benchmark']}`** on {data['name']}, {data['split']}, {data['images']:,} images; {where}, "
+        f"**`{record['benchmark']}`** on {data['name']}, {data['split']}{images}; {where}, "
         f"torch {record['versions']['torch']}",
         "",
         "| claim | measured | 95 % interval | target | holds |",
