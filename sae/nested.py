@@ -88,5 +88,6 @@ def reconstructions(codes: SparseCodes, levels: Sequence[int], decoder: Tensor, 
     parts = decoder.new_zeros(G, n, decoder.shape[1])
     parts[0] = start
     pattern = Pattern(offsets, codes.concepts[order], codes.n_concepts)
-    add_product(pattern, codes.activations[order].to(decoder), decoder, parts.flatten(0, 1))
+    own = decoder[: codes.n_concepts]  # codes may be those of a level alone
+    add_product(pattern, codes.activations[order].to(decoder), own, parts.flatten(0, 1))
     return parts.cumsum_(0)

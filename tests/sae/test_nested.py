@@ -19,6 +19,14 @@ def test_each_level_reconstructs_with_its_prefix(generator, levels):
         torch.testing.assert_close(found[index], start + dense[:, :size] @ decoder[:size])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)  # by different kernels
+def test_codes_of_a_level_use_the_first_rows_of_the_decoder(generator, dtype):
+    dense, decoder = random_dense(generator).to(dtype), torch.randn(20, 6, generator=generator).to(dtype)
+    codes = SparseCodes.from_dense(dense[:, :8].contiguous())
+    found = reconstructions(codes, [8], decoder, torch.zeros(6, dtype=dtype))
+    torch.testing.assert_close(found[0], dense[:, :8] @ decoder[:8])
+
+
 def test_pairs_by_concept_are_the_transpose(generator):
     dense, levels = random_dense(generator), [4, 11, 20]
     pairs = by_prefix(SparseCodes.from_dense(dense), levels)

