@@ -8,9 +8,11 @@ import torch
 
 from ..codes import SparseCodes
 from ..preactivations import Preactivations
-from .largest import CARRIED_SHARE, SAMPLED_ROWS, Largest
+from .largest import Largest
 from .threshold import kept
 
+_CARRIED_SHARE = 0.97
+_SAMPLED_ROWS = 64
 _SAMPLED_SHARES = (0.9, 0.5)
 
 
@@ -47,14 +49,14 @@ class BatchTopK(Largest):
             keep = values > 0
         codes = kept(found, keep[own])
         smallest = everyone.smallest(codes.activations)
-        self.cut = None if smallest is None else CARRIED_SHARE * smallest
+        self.cut = None if smallest is None else _CARRIED_SHARE * smallest
         return codes
 
     def _cuts(self, pre: Preactivations) -> Iterator[float]:
         """Cuts to try, falling to 0, below which nothing is ever kept."""
         if self.cut is not None and self.cut > 0:
             yield self.cut
-        sample = pre.rows(slice(None, None, max(1, pre.n // SAMPLED_ROWS)))
+        sample = pre.rows(slice(None, None, max(1, pre.n // _SAMPLED_ROWS)))
         wanted = self.k * self.ranks.tokens.count(len(sample))
         largest = torch.topk(sample.reshape(-1), min(wanted, sample.numel())).values
         largest = self.ranks.everyone.gather(largest).rows

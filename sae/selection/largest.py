@@ -11,9 +11,6 @@ from ..config import TrainConfig
 from ..preactivations import Preactivations
 from .rule import Chosen, Rule
 
-SAMPLED_ROWS = 64
-CARRIED_SHARE = 0.97
-
 
 class Largest(Rule):
     """Keeps as many of the largest positive pre-activations as `k` says. Also called by itself, for codes."""
