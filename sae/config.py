@@ -168,7 +168,7 @@ class TrainConfig:
     """What revives dead concepts: the auxiliary loss, resampling from badly reconstructed tokens, or nothing."""
     aux_coefficient: float = 1 / 32
     """Weight of the auxiliary loss that revives dead concepts, for features of unit mean squared norm (with `rescale`
-    it is multiplied by `dim`, as the nested loss is by the features' scale)."""
+    it is multiplied by `dim`, as the nested loss is by the features' scale, and by what all levels weigh together)."""
     dead_after_tokens: int | None = None
     """Tokens without activation after which a concept counts as dead."""
     resample_steps: int = 1000

@@ -100,10 +100,12 @@ class Learner:
             betas=train.betas,
             max_norm=train.max_gradient_norm,
         )
-        self.nested = NestedLoss(_level_weights(config, train), ranks, normalised=train.normalised_loss)
+        weights_of_levels = _level_weights(config, train)
+        self.nested = NestedLoss(weights_of_levels, ranks, normalised=train.normalised_loss)
         # Rescaled features make the nested loss d times that of features of unit mean squared norm; the auxiliary loss
-        # is a ratio and has to keep step, or Adam hardly moves concepts whose last gradients were of the nested loss.
-        in_step = config.dim if train.rescale and not train.normalised_loss else 1
+        # is a ratio and has to keep step with what all levels weigh, or Adam hardly moves concepts whose last gradients
+        # were of the nested loss.
+        in_step = config.dim * sum(weights_of_levels) if train.rescale and not train.normalised_loss else 1
         self.aux_coefficient = train.aux_coefficient * in_step
         self.gradients = Weights(*(torch.empty_like(weight) for weight in weights))
 

@@ -12,6 +12,7 @@ from .largest import Largest
 from .threshold import kept
 
 _CARRIED_SHARE = 0.97
+_LONGEST_FALL = 0.8
 _SAMPLED_ROWS = 64
 _SAMPLED_SHARES = (0.9, 0.5)
 
@@ -26,6 +27,9 @@ class BatchTopK(Largest):
 
     Where several processes share a step, each has a shortlist of its own, and the answer is settled in all together.
     """
+
+    _edge: float | None = None
+    """The smallest activation of the last batch."""
 
     def __call__(self, pre: Preactivations) -> SparseCodes:
         """Codes [n, m]: the ReLU of the pre-activations, kept or not."""
@@ -49,8 +53,13 @@ class BatchTopK(Largest):
             keep = values > 0
         codes = kept(found, keep[own])
         smallest = everyone.smallest(codes.activations)
-        self.cut = None if smallest is None else _CARRIED_SHARE * smallest
+        self._carry(smallest)
         return codes
+
+    def _carry(self, edge: float | None) -> None:
+        """A cut for the next batch, from the edge of this one: if it fell since the last, it is taken to fall again."""
+        fall = 1.0 if edge is None or not self._edge else min(1.0, max(_LONGEST_FALL, edge / self._edge))
+        self._edge, self.cut = edge, None if edge is None else _CARRIED_SHARE * fall * edge
 
     def _cuts(self, pre: Preactivations) -> Iterator[float]:
         """Cuts to try, falling to 0, below which nothing is ever kept."""

@@ -173,14 +173,15 @@ def test_nothing_revives_where_nothing_is_asked_for(generator):
 
 def test_dead_are_the_concepts_that_were_silent_for_so_many_tokens(generator):
     learner = Learner.start(PLAIN, TrainConfig(20, 200, dead_after_tokens=2000), tokens(generator))
-    shares = []
-    for step in range(20):
-        if step == 5:
-            learner.optimiser.weights.encoder_bias[:9] = -100
+    learner.optimiser.weights.encoder_bias[:9] = -100
+    for step in range(1, 21):
+        before = learner.silent_tokens.clone()
         report = learner.step(tokens(generator))
-        assert float(report.dead) == float((learner.silent_tokens >= 2000).double().mean())
-        shares.append(report.dead)
-    assert max(shares[:10]) < 9 / M <= shares[-1]
+        silent = learner.silent_tokens
+        assert bool(((silent == 0) | (silent == before + 200)).all())
+        assert bool((silent[:9] == 200 * step).all())
+        assert float(report.dead) == float((silent >= 2000).double().mean())
+        assert float(report.dead) == 0 if step < 10 else float(report.dead) >= 9 / M
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,18 @@ def test_batches_of_any_scale_may_follow_each_other(generator):
         assert torch.equal(select(given(pre)).dense(), largest(pre, 3))
 
 
+def test_an_edge_that_keeps_falling_is_searched_once(generator):
+    pre = torch.randn(500, 60, generator=generator)
+    select, searches = BatchTopK(3), []
+    for step in range(6):
+        batch = given(0.95**step * pre)
+        above, count = batch.above, []
+        batch.above = lambda floor, above=above, count=count: count.append(1) or above(floor)
+        assert torch.equal(select(batch).dense(), largest(0.95**step * pre, 3))
+        searches.append(len(count))
+    assert searches[1:] == [2, 1, 1, 1, 1]  # the first fall comes as a surprise
+
+
 def test_of_equal_values_the_earlier_token_and_lower_concept_stay(generator):
     pre = torch.randint(-2, 3, (40, 30), generator=generator).float()
     for k in (1, 2, 5, 9):
