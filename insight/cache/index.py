@@ -1,13 +1,15 @@
-"""`index.parquet`: one line per image, in the order of the tokens: id, source, label, split, shard, row.
+"""`index.parquet`, one line per image in the order of the tokens, and `skipped.parquet`, one per image that gave none.
 
-`shard` is the position in the manifest's list of shards, `row` the image's place in that shard; label and split are
-null where there is none.
+index: id, source, label, split, shard, row; `shard` is the position in the manifest's list of shards, `row` the image's
+place in that shard; label and split are null where there is none. skipped: id, source, reason. Both are written as they
+come, a few thousand lines at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +18,10 @@ import pyarrow.parquet as pq
 from sae.errors import InsightError
 from sae.files import atomic_write
 
-from .manifest import INDEX, Manifest, StoredFile
+from .manifest import INDEX, SKIPPED, Manifest, StoredTable
 from .shard import sha256_of
 
-SCHEMA = pa.schema(
+OF_IMAGES = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
@@ -29,39 +31,34 @@ SCHEMA = pa.schema(
         pa.field("row", pa.int32(), nullable=False),
     ]
 )
-_BYTES_PER_IMAGE = 1 << 13  # an id is a path, at most 4096 bytes; more than this is not an index but an attack
+OF_SKIPPED = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("id", "source", "reason")])
+_LINES = 1 << 16
+_BYTES_PER_LINE = 1 << 13  # an id is a path, at most 4096 bytes; more than this is not an index but an attack
 
 
-def write_index(
-    folder: Path, ids: Sequence[str], labels: Sequence[str | None], source: str, rows_per_shard: Sequence[int]
-) -> StoredFile:
-    """Write the index of a cache whose images all come from one source and have no split."""
-    shard, row = _places(rows_per_shard)
-    columns = [ids, [source] * len(ids), labels, [None] * len(ids), shard, row]
-    table = pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA)
-    with atomic_write(folder / INDEX) as temporary:
-        pq.write_table(table, temporary)
-    return StoredFile(INDEX, (folder / INDEX).stat().st_size, sha256_of(folder / INDEX))
+def write_index(folder: Path, shards: Iterable[dict[str, list[Any]]]) -> StoredTable:
+    """Write the index from the columns id, source, label and split of the images of each shard, in order."""
+
+    def placed() -> Iterator[dict[str, list[Any]]]:
+        for number, columns in enumerate(shards):
+            rows = len(columns["id"])
+            yield columns | {"shard": [number] * rows, "row": list(range(rows))}
+
+    return _write(folder, INDEX, OF_IMAGES, placed())
+
+
+def write_skipped(folder: Path, parts: Iterable[dict[str, list[Any]]]) -> StoredTable:
+    """Write the list of images that gave no features, from columns id, source and reason."""
+    return _write(folder, SKIPPED, OF_SKIPPED, parts)
 
 
 def read_index(folder: Path, manifest: Manifest) -> pa.Table:
     """Read the index and check it against the manifest: bytes, columns, one line per image, each id once."""
     path = folder / INDEX
-    found = sha256_of(path)
-    if found != manifest.index.sha256:
-        raise _wrong(path, f"SHA-256 {manifest.index.sha256[:12]}", found[:12])
-    try:
-        with pq.ParquetFile(path) as file:
-            metadata = file.metadata
-            size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-            if metadata.num_rows != manifest.n_images or size > manifest.n_images * _BYTES_PER_IMAGE + (1 << 20):
-                raise _wrong(path, f"{manifest.n_images} images", f"{metadata.num_rows} in {size} bytes")
-            table = file.read()
-    except (pa.ArrowException, OSError) as error:
-        raise _wrong(path, "a parquet file", str(error).partition("\n")[0]) from None
-    if table.schema.names != SCHEMA.names or table.schema.types != SCHEMA.types:
-        raise _wrong(path, f"columns {SCHEMA.names}", str(table.schema.names))
-    shard, row = _places([stored.rows for stored in manifest.shards])
+    table = _read(path, manifest.index, OF_IMAGES)
+    rows = [stored.rows for stored in manifest.shards]
+    shard = np.repeat(np.arange(len(rows), dtype=np.int32), rows)
+    row = np.concatenate([np.arange(count, dtype=np.int32) for count in rows])
     if not (np.array_equal(table["shard"].to_numpy(), shard) and np.array_equal(table["row"].to_numpy(), row)):
         raise _wrong(path, "the images in the order of the shards", "another order")
     if table["id"].null_count or len(table["id"].unique()) < len(table):
@@ -69,11 +66,41 @@ def read_index(folder: Path, manifest: Manifest) -> pa.Table:
     return table
 
 
-def _places(rows_per_shard: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    shard = np.repeat(np.arange(len(rows_per_shard), dtype=np.int32), rows_per_shard)
-    row = np.concatenate([np.arange(rows, dtype=np.int32) for rows in rows_per_shard])
-    return shard, row
+def read_skipped(folder: Path, manifest: Manifest) -> pa.Table:
+    """Read the list of images that gave no features, checked against the manifest."""
+    return _read(folder / SKIPPED, manifest.skipped, OF_SKIPPED)
+
+
+def _write(folder: Path, name: str, schema: pa.Schema, parts: Iterable[dict[str, list[Any]]]) -> StoredTable:
+    rows, held, waiting = 0, 0, []
+    with atomic_write(folder / name) as temporary, pq.ParquetWriter(temporary, schema) as file:
+        for columns in parts:
+            waiting.append(pa.record_batch([pa.array(columns[f.name], f.type) for f in schema], schema=schema))
+            rows, held = rows + waiting[-1].num_rows, held + waiting[-1].num_rows
+            if held >= _LINES:
+                file.write_table(pa.Table.from_batches(waiting, schema))
+                held, waiting = 0, []
+        file.write_table(pa.Table.from_batches(waiting, schema))
+    return StoredTable(name, (folder / name).stat().st_size, sha256_of(folder / name), rows)
+
+
+def _read(path: Path, stored: StoredTable, schema: pa.Schema) -> pa.Table:
+    found = sha256_of(path)
+    if found != stored.sha256:
+        raise _wrong(path, f"SHA-256 {stored.sha256[:12]}", found[:12])
+    try:
+        with pq.ParquetFile(path) as file:
+            metadata = file.metadata
+            size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+            if metadata.num_rows != stored.rows or size > stored.rows * _BYTES_PER_LINE + (1 << 20):
+                raise _wrong(path, f"{stored.rows} lines", f"{metadata.num_rows} in {size} bytes")
+            table = file.read()
+    except (pa.ArrowException, OSError) as error:
+        raise _wrong(path, "a parquet file", str(error).partition("\n")[0]) from None
+    if table.schema.names != schema.names or table.schema.types != schema.types:
+        raise _wrong(path, f"columns {schema.names}", str(table.schema.names))
+    return table
 
 
 def _wrong(path: Path, expected: str, found: str) -> InsightError:
-    return InsightError(f"{path}: damaged index: expected {expected}, found {found}; make the cache again")
+    return InsightError(f"{path}: damaged: expected {expected}, found {found}; make the cache again")

@@ -15,12 +15,14 @@ from sae.errors import InsightError
 from sae.files import read_json, write_json
 
 from .dtypes import DTYPES
+from .shard import Form
 
 FORMAT = "insight-cache"
-VERSION = 1
+VERSION = 2
 FILE = "manifest.json"
 INDEX = "index.parquet"
-_SHARD = re.compile(r"shard-\d{5,9}\.safetensors")
+SKIPPED = "skipped.parquet"
+_SHARD = re.compile(r"shard-\d{5,9}(-\d{5,9})?\.safetensors")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_BYTES = 1 << 28
 
@@ -42,17 +44,28 @@ class StoredShard(StoredFile):
 
 
 @dataclass(frozen=True)
+class StoredTable(StoredFile):
+    """A columnar file and how many lines it has."""
+
+    rows: int
+
+
+@dataclass(frozen=True)
 class Manifest:
     """backbone: name, fingerprint (SHA-256), dim, grid [h, w], image_size, description, as a model's config has it;
-    dtype: of the patches; shards: in the order of the images; skipped: id and reason of each file that gave no image;
-    sources: name, kind and place of where images came from; settings: how it was written (what a rerun must repeat).
+    dtype: of the patches; tokens_per_image: patches kept of each image, all h * w or fewer; classes: names of the
+    classes that patches are marked with, () where images have no masks; shards: in the order of the images; index: a
+    line an image; skipped: a line for each image that gave no features; sources: name, kind and place of where images
+    came from; settings: how it was written (what a rerun must repeat).
     """
 
     backbone: dict[str, Any]
     dtype: str
+    tokens_per_image: int
+    classes: tuple[str, ...]
     shards: tuple[StoredShard, ...]
-    index: StoredFile
-    skipped: tuple[dict[str, str], ...]
+    index: StoredTable
+    skipped: StoredTable
     sources: tuple[dict[str, str], ...]
     settings: dict[str, Any]
 
@@ -62,25 +75,16 @@ class Manifest:
         return sum(shard.rows for shard in self.shards)
 
     @property
-    def tokens_per_image(self) -> int:
-        """h * w."""
-        return int(self.backbone["grid"][0] * self.backbone["grid"][1])
+    def form(self) -> Form:
+        """Of its shards."""
+        fewer = self.tokens_per_image < self.backbone["grid"][0] * self.backbone["grid"][1]
+        return Form(self.tokens_per_image, self.backbone["dim"], self.dtype, fewer, bool(self.classes))
 
     def to_json(self) -> dict[str, Any]:
         """What `manifest.json` holds."""
-        counts = {
-            "images": self.n_images,
-            "tokens": self.n_images * self.tokens_per_image,
-            "skipped": len(self.skipped),
-        }
+        counts = {"images": self.n_images, "tokens": self.n_images * self.tokens_per_image}
         fields = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        order = ["backbone", "dtype", "settings", "sources", "skipped", "index", "shards"]
-        return {
-            "format": FORMAT,
-            "format_version": VERSION,
-            "counts": counts,
-            **{name: fields[name] for name in order},
-        }
+        return {"format": FORMAT, "format_version": VERSION, "counts": counts, **fields}
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json`; from then on the folder is a cache."""
@@ -118,22 +122,28 @@ class _Checker:
         dtype = self.of(value.get("dtype"), "dtype", str)
         if dtype not in DTYPES:
             self.fail("dtype", f"one of {', '.join(DTYPES)}", dtype)
+        backbone = self.backbone(value.get("backbone"))
+        patches = backbone["grid"][0] * backbone["grid"][1]
         result = Manifest(
-            backbone=self.backbone(value.get("backbone")),
+            backbone=backbone,
             dtype=dtype,
+            tokens_per_image=self.number(value.get("tokens_per_image"), "tokens_per_image", 1, patches),
+            classes=self.names(value.get("classes"), "classes"),
             shards=tuple(self.shard(entry) for entry in self.of(value.get("shards"), "shards", list)),
-            index=self.stored(self.of(value.get("index"), "index", dict), "index", re.compile(re.escape(INDEX))),
-            skipped=self.texts(value.get("skipped"), "skipped", {"id", "reason"}),
-            sources=self.texts(value.get("sources"), "sources", {"name", "kind"}),
+            index=self.table(value.get("index"), "index", INDEX),
+            skipped=self.table(value.get("skipped"), "skipped", SKIPPED),
+            sources=self.texts(value.get("sources"), "sources", {"name", "kind", "place"}),
             settings=self.of(value.get("settings"), "settings", dict),
         )
         names = {shard.file for shard in result.shards}
         if not names or len(names) < len(result.shards):
             self.fail("shards", "at least one shard, each listed once", f"{len(result.shards)} with {len(names)} names")
         counts = self.of(value.get("counts"), "counts", dict)
-        for field, number in (("images", result.n_images), ("skipped", len(result.skipped))):
+        for field, number in (("images", result.n_images), ("tokens", result.n_images * result.tokens_per_image)):
             if counts.get(field) != number:
                 self.fail(f"counts.{field}", f"{number} as the lists say", counts.get(field))
+        if result.index.rows != result.n_images:
+            self.fail("index.rows", f"{result.n_images}, one an image", result.index.rows)
         return result
 
     def backbone(self, value: Any) -> dict[str, Any]:
@@ -154,6 +164,17 @@ class _Checker:
         entry = self.of(value, "shards", dict)
         stored = self.stored(entry, "shards", _SHARD)
         return StoredShard(**asdict(stored), rows=self.number(entry.get("rows"), "shards.rows", 1, 1 << 31))
+
+    def table(self, value: Any, field: str, name: str) -> StoredTable:
+        entry = self.of(value, field, dict)
+        stored = self.stored(entry, field, re.compile(re.escape(name)))
+        return StoredTable(**asdict(stored), rows=self.number(entry.get("rows"), f"{field}.rows", 0, 1 << 40))
+
+    def names(self, value: Any, field: str) -> tuple[str, ...]:
+        entries = self.of(value, field, list)
+        if not all(isinstance(name, str) for name in entries) or len(entries) > 1 << 15:
+            self.fail(field, f"at most {1 << 15} names", entries)
+        return tuple(entries)
 
     def stored(self, entry: dict[str, Any], field: str, name: re.Pattern[str]) -> StoredFile:
         return StoredFile(

@@ -1,8 +1,11 @@
 """One shard: a safetensors file with the features of some images, written once and read by offset.
 
-`patches` [n, h*w, d] in the cache's dtype, `pooled` [n, d] float32 and, for int8, `scales` [n, h*w] float32. The file
-is plain safetensors (any reader opens it); it is written and read here directly, because that way the checksum costs no
-second pass, memory is what is asked for and no more, and a file cut short is an error and not a bus error.
+With n images, t tokens of each, d numbers a token and p blocks an image (see `blocks`):
+`patches` [n, t, d] in the cache's dtype, `pooled` [n, d] float32, `checks` [n, p + 1] int64; for int8 `scales` [n, t]
+float32; where not all patches were kept `positions` [n, t] int32, their numbers on the grid; where images have masks
+`classes` [n, t] int16, -1 for none. The file is plain safetensors (any reader opens it); it is written and read here
+directly, because that way the checksum costs no second pass, memory is what is asked for and no more, and a file cut
+short is an error and not a bus error.
 """
 
 from __future__ import annotations
@@ -24,10 +27,57 @@ from torch import Tensor
 from sae.errors import InsightError
 from sae.files import atomic_write
 
+from .blocks import block_edges, image_checks
 from .dtypes import DTYPES
 
-_CODES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int8: "I8"}
-_MAX_HEADER = 1 << 16  # ours are below 400 bytes; others may add metadata
+_CODES = {
+    torch.float32: "F32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.int8: "I8",
+    torch.int16: "I16",
+    torch.int32: "I32",
+    torch.int64: "I64",
+}
+_MAX_HEADER = 1 << 16  # ours are below 700 bytes; others may add metadata
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the shards of a cache have in common. tokens: of each image; dtype: of the patches; has_positions,
+    has_classes: whether there are those tensors."""
+
+    tokens: int
+    dim: int
+    dtype: str
+    has_positions: bool = False
+    has_classes: bool = False
+
+    def tensors(self, rows: int) -> dict[str, tuple[torch.dtype, list[int]]]:
+        """Type and shape of each tensor of a shard of so many images."""
+        found = {
+            "patches": (DTYPES[self.dtype], [rows, self.tokens, self.dim]),
+            "pooled": (torch.float32, [rows, self.dim]),
+            "checks": (torch.int64, [rows, len(block_edges(self.tokens))]),
+        }
+        if self.dtype == "int8":
+            found["scales"] = (torch.float32, [rows, self.tokens])
+        if self.has_positions:
+            found["positions"] = (torch.int32, [rows, self.tokens])
+        if self.has_classes:
+            found["classes"] = (torch.int16, [rows, self.tokens])
+        return found
+
+    @property
+    def rest(self) -> list[str]:
+        """The tensors that the last column of the checks is of, in their order."""
+        return ["pooled", *(["positions"] if self.has_positions else []), *(["classes"] if self.has_classes else [])]
+
+
+def with_checks(tensors: dict[str, Tensor], form: Form) -> dict[str, Tensor]:
+    """The tensors of a shard and their `checks`."""
+    others = [tensors[name] for name in form.rest]
+    return tensors | {"checks": image_checks(tensors["patches"], tensors.get("scales"), others)}
 
 
 def write_shard(path: Path, tensors: dict[str, Tensor]) -> tuple[int, str]:
@@ -46,7 +96,7 @@ def write_shard(path: Path, tensors: dict[str, Tensor]) -> tuple[int, str]:
     digest = hashlib.sha256()
     try:
         with atomic_write(path) as temporary, temporary.open("wb") as file:
-            for piece in (struct.pack("<Q", len(text)), text, *(_bytes(tensors[name]) for name in order)):
+            for piece in (struct.pack("<Q", len(text)), text, *(bytes_of(tensors[name]) for name in order)):
                 digest.update(piece)
                 file.write(piece)
     except OSError as error:
@@ -57,18 +107,16 @@ def write_shard(path: Path, tensors: dict[str, Tensor]) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard whose header has been checked. patches, pooled, scales: where each begins in the file, in bytes."""
+    """A shard whose header has been checked. starts: where each tensor begins in the file, in bytes."""
 
     path: Path
     rows: int
-    dtype: torch.dtype
-    patches: int
-    pooled: int
-    scales: int | None
+    form: Form
+    starts: dict[str, int]
 
     @classmethod
-    def open(cls, path: Path, *, rows: int, tokens: int, dim: int, dtype: str, size: int) -> Shard:
-        """Check the file's size and header against what the manifest says: tokens = h*w, size in bytes.
+    def open(cls, path: Path, form: Form, *, rows: int, size: int) -> Shard:
+        """Check the file's size in bytes and its header against what the manifest says.
 
         Reads only the header; `InsightError` names the file, what was expected and what was found.
         """
@@ -80,14 +128,12 @@ class Shard:
                 header, start = _read_header(path, file, size)
         except OSError as error:
             raise InsightError(f"{path}: cannot be read ({error.strerror}); make the cache again") from None
-        expected = {"patches": (DTYPES[dtype], [rows, tokens, dim]), "pooled": (torch.float32, [rows, dim])}
-        if dtype == "int8":
-            expected["scales"] = (torch.float32, [rows, tokens])
+        expected = form.tensors(rows)
         starts = {
-            name: start + _check_tensor(path, name, header.get(name), *form, size - start)
-            for name, form in expected.items()
+            name: start + _check_tensor(path, name, header.get(name), *kind, size - start)
+            for name, kind in expected.items()
         }
-        return cls(path, rows, DTYPES[dtype], starts["patches"], starts["pooled"], starts.get("scales"))
+        return cls(path, rows, form, starts)
 
     @contextmanager
     def opened(self) -> Iterator[FileIO]:
@@ -101,12 +147,19 @@ class Shard:
     def read(self, file: FileIO, offset: int, out: Tensor) -> None:
         """Fill the contiguous CPU tensor `out` with the bytes of the `opened` file from `offset` on."""
         file.seek(offset)
-        view = memoryview(_bytes(out))
+        view = memoryview(bytes_of(out))
         while len(view):
             count = file.readinto(view)
             if not count:
                 raise InsightError(f"{self.path}: ends too early; it changed after the cache was opened")
             view = view[count:]
+
+    def tensor(self, file: FileIO, name: str, first: int = 0, rows: int | None = None) -> Tensor:
+        """Rows `first` to `first + rows` (default: all from there on) of one of the tensors, as it is stored."""
+        dtype, (all_rows, *shape) = self.form.tensors(self.rows)[name]
+        out = torch.empty([all_rows - first if rows is None else rows, *shape], dtype=dtype)
+        self.read(file, self.starts[name] + first * math.prod(shape) * dtype.itemsize, out)
+        return out
 
 
 def sha256_of(path: Path) -> str:
@@ -119,6 +172,11 @@ def sha256_of(path: Path) -> str:
     except OSError as error:
         raise InsightError(f"{path}: cannot be read ({error.strerror})") from None
     return digest.hexdigest()
+
+
+def bytes_of(tensor: Tensor) -> Any:
+    """The memory of a contiguous CPU tensor, or of a contiguous copy."""
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
 def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
@@ -138,19 +196,15 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Any],
 def _check_tensor(path: Path, name: str, entry: Any, dtype: torch.dtype, shape: list[int], available: int) -> int:
     if not isinstance(entry, dict):
         raise _wrong(path, f"a tensor `{name}`", "none")
-    form = (_CODES[dtype], shape)
-    if (entry.get("dtype"), entry.get("shape")) != form:
-        raise _wrong(path, f"`{name}` to be {form[0]} {shape}", f"{entry.get('dtype')} {entry.get('shape')}"[:200])
+    kind = (_CODES[dtype], shape)
+    if (entry.get("dtype"), entry.get("shape")) != kind:
+        raise _wrong(path, f"`{name}` to be {kind[0]} {shape}", f"{entry.get('dtype')} {entry.get('shape')}"[:200])
     need = math.prod(shape) * dtype.itemsize
     offsets = entry.get("data_offsets")
     match offsets:
         case [int(start), int(end)] if start >= 0 and end - start == need and end <= available:
             return start
     raise _wrong(path, f"`{name}` to lie on {need} bytes of the file", f"offsets {offsets}"[:200])
-
-
-def _bytes(tensor: Tensor) -> Any:
-    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
 def _wrong(path: Path, expected: str, found: str) -> InsightError:
