@@ -1,13 +1,16 @@
 """From an image file to RGB pixels as a person sees them, or one plain reason why not.
 
-A file goes in as a path, a PIL image of mode RGB comes out. Files come from anywhere, so whatever is wrong with one
-(cut short, empty, not an image, too large to be meant) becomes a `BadImage` and never another exception.
+A file goes in as a path or as its bytes, a PIL image of mode RGB comes out. Files come from anywhere, so whatever is
+wrong with one (cut short, empty, not an image, too large to be meant) becomes a `BadImage` and never another exception.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +38,8 @@ _MACHINE_TROUBLE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # says nothing ab
 class BadImage(InsightError):
     """A file that cannot be decoded. `reason` says why in a few words, without the path and the same on every run."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+    def __init__(self, place: Path | str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
         self.reason = reason
 
 
@@ -47,43 +50,63 @@ def decode(path: Path | str) -> Image.Image:
     of an animation or a multi-page file the first frame is taken. A 1×1 image is an image: it decodes, and a
     backbone's transform resizes it like any other.
     """
-    path = Path(path)
+    with opened(Path(path), str(path)) as image:
+        return to_rgb(image, str(path))
+
+
+def decode_bytes(data: bytes, place: str) -> Image.Image:
+    """The image in the bytes of a file, by the rules of `decode`; `place` is what a `BadImage` calls it."""
+    with opened(data, place) as image:
+        return to_rgb(image, place)
+
+
+@contextmanager
+def opened(file: Path | bytes, place: str) -> Iterator[Image.Image]:
+    """The image in a file or in its bytes, loaded as it is stored; errors of the body, too, become `BadImage`."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise BadImage(path, "not a regular file")
-        if status.st_size == 0:
-            raise BadImage(path, "empty (zero bytes)")
-        with Image.open(path, formats=FORMATS) as image:
+        if isinstance(file, Path):
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise BadImage(place, "not a regular file")
+        if not (len(file) if isinstance(file, bytes) else status.st_size):
+            raise BadImage(place, "empty (zero bytes)")
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise BadImage(path, f"too large: {image.width} × {image.height} pixels, expected at most {MAX_PIXELS}")
+                raise BadImage(
+                    place, f"too large: {image.width} × {image.height} pixels, expected at most {MAX_PIXELS}"
+                )
             image.load()
-            turn = _turn(image)
-            rgb = _rgb(image, path)
-            return rgb if turn is None else rgb.transpose(turn)
+            yield image
     except BadImage:
         raise
     except FileNotFoundError:
-        raise BadImage(path, "no such file (it vanished after it was listed, or its name is not UTF-8)") from None
+        raise BadImage(place, "no such file (it vanished after it was listed, or its name is not UTF-8)") from None
     except PermissionError:
-        raise BadImage(path, "permission denied") from None
+        raise BadImage(place, "permission denied") from None
     except UnidentifiedImageError:
-        raise BadImage(path, f"not an image of a format that is read ({', '.join(FORMATS)})") from None
+        raise BadImage(place, f"not an image of a format that is read ({', '.join(FORMATS)})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise BadImage(path, f"too large: more than {MAX_PIXELS} pixels") from None
+        raise BadImage(place, f"too large: more than {MAX_PIXELS} pixels") from None
     except Exception as error:  # parsers of foreign bytes raise anything: OSError, SyntaxError, struct.error, ...
         if isinstance(error, OSError) and error.errno in _MACHINE_TROUBLE:
-            raise InsightError(f"{path}: cannot be opened ({error.strerror}); use fewer workers") from None
-        raise BadImage(path, f"damaged ({_first_line(error)})") from None
+            raise InsightError(f"{place}: cannot be opened ({error.strerror}); use fewer workers") from None
+        raise BadImage(place, f"damaged ({_first_line(error)})") from None
 
 
-def _rgb(image: Image.Image, path: Path) -> Image.Image:
+def to_rgb(image: Image.Image, place: str) -> Image.Image:
+    """An image that is loaded, of any mode → RGB and upright; `BadImage` where its pixels have no colours."""
+    turn = _turn(image)
+    rgb = _rgb(image, place)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _rgb(image: Image.Image, place: str) -> Image.Image:
     """Any mode that Pillow decodes to → RGB."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         wide = np.asarray(image).astype(np.int64).clip(0, 65535)
         return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise BadImage(path, "32-bit pixels have no agreed white; save it with 8 or 16 bits")
+        raise BadImage(place, "32-bit pixels have no agreed white; save it with 8 or 16 bits")
     if {"A", "a"} & set(image.getbands()) or "transparency" in image.info:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")

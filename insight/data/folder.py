@@ -1,20 +1,25 @@
 """A folder of photos as a source of images: which there are, in a fixed order, what each is called and labelled.
 
 An image's id is its path relative to the folder with `/` between the parts; ids sort in the order of their characters,
-so the same files give the same order on every machine.
+so the same files give the same order on every machine. The sorted list of ids is held, and the lists of splits; masks
+and pixels are not.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from PIL import Image
 
 from sae.errors import InsightError
 
 from .decode import decode
+from .masks import decode_mask, read_classes
+from .source import Item
 
 # Formats that `decode` does not read (HEIC, AVIF) are listed too: a photo must be counted as bad, not pass unseen.
 SUFFIXES = frozenset(
@@ -23,16 +28,62 @@ SUFFIXES = frozenset(
 )
 
 
-@dataclass(frozen=True)
 class ImageFolder:
-    """Photos in a folder and its subfolders; links to folders are followed, each folder is entered once."""
+    """Photos in a folder and its subfolders; links to folders are followed, each folder is entered once.
 
-    path: Path
+    masks: a folder with the mask of image `a/b.jpg` in `a/b.png`; an image need not have one. A pixel of a mask is the
+    number of a class, a line of the file `classes` counted from 0, and 255 is void. splits: for each split a file that
+    lists its images, an id without suffix a line. `InsightError` when one of these files is not as said.
+    """
+
+    kind = "folder"
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        masks: Path | str | None = None,
+        classes: Path | str | None = None,
+        splits: Mapping[str, Path | str] | None = None,
+    ) -> None:
+        if (masks is None) != (classes is None):
+            found = "masks without classes" if classes is None else "classes without masks"
+            raise InsightError(f"{path}: expected masks and the file that names their classes together, found {found}")
+        self.path = Path(path)
+        self.masks = None if masks is None else Path(masks)
+        if self.masks is not None and not self.masks.is_dir():
+            raise InsightError(f"{self.masks}: expected a folder of masks, found none; check the path")
+        self.classes = () if classes is None else read_classes(classes)
+        self._split = _read_splits(splits or {})
 
     @property
     def name(self) -> str:
         """What an index calls this source: the folder's own name."""
         return self.path.resolve().name or "root"
+
+    @property
+    def place(self) -> str:
+        """The folder's full path."""
+        return str(self.path.resolve())
+
+    def parts(self, size: int) -> Iterator[list[str]]:
+        """Slices of the sorted ids, `size` long; `InsightError` as of `ids`, or when a split lists none of them."""
+        ids = self.ids()
+        missing = set(self._split.values()) - {self.split(id) for id in ids}
+        if missing:
+            raise InsightError(
+                f"{self.path}: split {min(missing)} lists none of the images; expected lines such as"
+                f" {_stem(ids[0])}, the path in the folder without suffix"
+            )
+        for start in range(0, len(ids), size):
+            yield ids[start : start + size]
+
+    def read(self, part: Sequence[str], start: int = 0) -> Iterator[Item]:
+        """The images with these ids; `InsightError` when the folder is gone."""
+        if not self.path.is_dir():  # else all its images would be counted as bad
+            raise InsightError(f"{self.path}: the folder is gone; put it back and run the same command again")
+        for id in part[start:]:
+            yield Item(id, self.label(id), self.split(id), partial(self.load, id), self._mask(id))
 
     def ids(self) -> list[str]:
         """Ids of all files with an image's suffix, sorted; hidden files and folders are left out.
@@ -54,9 +105,19 @@ class ImageFolder:
         first, slash, _ = id.partition("/")
         return first if slash else None
 
+    def split(self, id: str) -> str | None:
+        """The split whose list has the image, None without one."""
+        return self._split.get(_stem(id))
+
     def load(self, id: str) -> Image.Image:
         """The image as RGB, or `BadImage`."""
         return decode(self.path / PurePosixPath(id))
+
+    def _mask(self, id: str) -> Callable[[], np.ndarray] | None:
+        if self.masks is None:
+            return None
+        path = self.masks / f"{_stem(id)}.png"
+        return partial(decode_mask, path, str(path), len(self.classes)) if path.is_file() else None
 
     def _walk(self) -> list[str]:
         found = []
@@ -77,6 +138,25 @@ class ImageFolder:
 
 def _unlistable(error: OSError) -> None:
     raise InsightError(f"{error.filename}: cannot be listed ({error.strerror}); check its permissions")
+
+
+def _stem(id: str) -> str:
+    return str(PurePosixPath(id).with_suffix(""))
+
+
+def _read_splits(lists: Mapping[str, Path | str]) -> dict[str, str]:
+    """From ids without suffix to the split that lists them."""
+    splits: dict[str, str] = {}
+    for split, path in lists.items():
+        try:
+            stems = Path(path).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise InsightError(f"{path}: expected a list of images, cannot be read ({reason})") from None
+        for stem in filter(None, map(str.strip, stems)):
+            if splits.setdefault(stem, split) != split:
+                raise InsightError(f"{path}: {stem} is in split {splits[stem]} as well; an image has one split")
+    return splits
 
 
 def _text(name: str) -> str:
