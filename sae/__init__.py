@@ -11,7 +11,7 @@ from .config import SaeConfig, TrainConfig  # noqa: E402
 from .errors import InsightError  # noqa: E402
 from .metrics import Evaluation, evaluate  # noqa: E402
 from .presets import preset  # noqa: E402
-from .sources import TensorSource, TokenSource  # noqa: E402
+from .sources import SharedSource, TensorSource, TokenSource  # noqa: E402
 from .trainer import Job, train, train_many  # noqa: E402
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "InsightError",
     "Job",
     "SaeConfig",
+    "SharedSource",
     "SparseAutoencoder",
     "SparseCodes",
     "TensorSource",

@@ -1,7 +1,8 @@
 """One autoencoder in training: its weights and counters, and what a batch of tokens does to them.
 
-In: batches of features [n, d]. Out: reports of each step, all that a later process needs to go on, and in the end the
-autoencoder. Knows nothing of files, clocks and where batches come from; `trainer` does.
+In: batches of features [n, d], of which each rank gives its own rows. Out: reports of each step, all that a later
+process needs to go on, and in the end the autoencoder. Knows nothing of files, clocks and where batches come from;
+`trainer` does.
 
 On CUDA a step of BatchTopK in a single process queues its work and does not wait for the device, save once where AuxK
 may have dead concepts to list (how many there are decides the sizes of its products); resampling waits, too.
@@ -60,6 +61,7 @@ class Report(NamedTuple):
 class _Learnt(NamedTuple):
     """What one part of a batch gave, beside its gradients of the four weights."""
 
+    n_tokens: int
     loss: Tensor
     fvu: Tensor
     n_active: int | Tensor
@@ -111,11 +113,13 @@ class Learner:
 
     @classmethod
     def start(cls, config: SaeConfig, train: TrainConfig, first: Tensor, ranks: Ranks = ALONE) -> Learner:
-        """At step 0, with what the first batch of features [n, d] tells about their scale and middle.
+        """At step 0, with what the first batch of features tells about their scale and middle.
 
-        `ranks`: the processes that share the work; all are given the same batch.
+        `ranks`: the processes that share the work; each gives what it will give to `step` as `first`, and all start
+        with what all of these tell together.
         """
         train.fits(config)
+        first = torch.cat([ranks.tokens.gather(part).rows for part in first.tensor_split(train.accumulate)])
         first = normalise(first, config.inputs).tokens
         mean_square = float(first.double().square().mean())
         scale = mean_square**0.5 if train.rescale and mean_square > 0 else 1.0
@@ -162,12 +166,16 @@ class Learner:
 
     @torch.no_grad()
     def step(self, batch: Tensor) -> Report:
-        """Learn from one batch of finite features [n, d], the same on all ranks."""
+        """Learn from one batch of finite features.
+
+        `batch` [n, d]: this rank's rows, at least `accumulate` of them; where ranks share the tokens, n may differ. Cut
+        into `accumulate` parts as `tensor_split` does, they are its rows of the batch's parts.
+        """
         step = self.progress.step
         self.rule.k = self.train.annealed_k(step, self.config.k)
         learnt, gradients = self._accumulated(batch)
         self.optimiser.step(gradients, self.train.step_size(step), learnt.own)
-        l0 = learnt.n_active / len(batch)
+        l0 = learnt.n_active / learnt.n_tokens
         self.rule.adapt(l0)
         if self.train.revival == "resample" and (step + 1) % self.train.resample_steps == 0:
             self._resample(learnt)
@@ -179,40 +187,43 @@ class Learner:
         return Report(step, learnt.loss, fvu, l0, learnt.n_dead / self.config.n_concepts, self.rule.inexact)
 
     def _accumulated(self, batch: Tensor) -> tuple[_Learnt, Weights]:
-        """What all parts of a batch [n, d] gave together, and their averaged gradients."""
+        """What all parts of a batch gave together, and their averaged gradients. `batch`: this rank's rows."""
         tokens = self.ranks.tokens
         parts = [part for part in batch.tensor_split(self.train.accumulate) if len(part)]
+        counts = [tokens.count(len(part)) for part in parts]
+        n = sum(counts)
         if len(parts) == 1:
-            learnt = self._learn(batch)
-            tokens.average_([*self.gradients, *learnt.own.values()], len(learnt.batch.centred) / len(batch))
+            learnt = self._learn(batch, n)
+            tokens.average_([*self.gradients, *learnt.own.values()], len(batch) / n)
             return learnt, self.gradients
         total = Weights(*(torch.zeros_like(weight) for weight in self.gradients))
         own = {name: torch.zeros_like(parameter) for name, parameter in self.rule.parameters.items()}
         loss, fvu = batch.new_zeros(()), batch.new_zeros(())
         n_active: int | Tensor = 0
         smallest: float | Tensor = 0.0
-        for part in parts:
-            learnt = self._learn(part)
+        for part, count in zip(parts, counts):
+            learnt = self._learn(part, count)
             for sums, gradients in (*zip(total, self.gradients), *((own[name], learnt.own[name]) for name in own)):
-                sums.add_(gradients, alpha=len(learnt.batch.centred) / len(batch))
-            share = len(part) / len(batch)
+                sums.add_(gradients, alpha=len(part) / n)
+            share = count / n
             loss, fvu = loss + share * learnt.loss, fvu + share * learnt.fvu
             n_active, smallest = n_active + learnt.n_active, smallest + share * learnt.smallest
         tokens.average_([*total, *own.values()])
-        return learnt._replace(loss=loss, fvu=fvu, n_active=n_active, smallest=smallest, own=own), total
+        learnt = learnt._replace(n_tokens=n, loss=loss, fvu=fvu, n_active=n_active, smallest=smallest, own=own)
+        return learnt, total
 
-    def _learn(self, part: Tensor) -> _Learnt:
-        """What this rank's tokens of a part [n, d] gave; gradients of the weights in `self.gradients`.
+    def _learn(self, part: Tensor, n: int) -> _Learnt:
+        """What a part of n tokens gave, of which this rank has `part`; gradients of the weights in `self.gradients`.
 
         Gradients are this rank's, all else is of the whole part.
         """
         weights, ranks = self.optimiser.weights, self.ranks
-        own = normalise(part[ranks.tokens.share(len(part))], self.config.inputs).tokens
+        own = normalise(part, self.config.inputs).tokens
         centred = (own / self.progress.scale).sub_(weights.decoder_bias)
         pre = Preactivations(weights, centred, self.train.precision)
         chosen = self.rule.choose(pre)
-        self.silent_tokens += len(part)
-        self._longest_silence += len(part)
+        self.silent_tokens += n
+        self._longest_silence += n
         n_active, smallest = chosen.fire(self.silent_tokens, ranks.everyone)
         ranks.tokens.minimum_(self.silent_tokens)
         pairs = self._pairs(chosen)
@@ -228,8 +239,8 @@ class Learner:
                 loss = loss + add_auxiliary(pre, result.residual(), dead, self.aux_coefficient, self.gradients, ranks)
         else:
             n_dead = self._is_dead().sum(dtype=torch.float64)
-        ranks.tokens.average_([loss], len(centred) / len(part))
-        return _Learnt(loss, result.fvu, n_active, smallest, n_dead, cost.gradients, batch)
+        ranks.tokens.average_([loss], len(part) / n)
+        return _Learnt(n, loss, result.fvu, n_active, smallest, n_dead, cost.gradients, batch)
 
     def _is_dead(self) -> Tensor:
         """bool [own concepts]: silent for too long."""

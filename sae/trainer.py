@@ -26,17 +26,19 @@ from tqdm import tqdm
 from .autoencoder import SparseAutoencoder
 from .checkpoint import Checkpoint, refuse_other_settings
 from .config import SaeConfig, TrainConfig
-from .distributed import Group, Parallel, Ranks, local_device, ranks_of
+from .distributed import Parallel, Ranks, local_device, ranks_of
 from .errors import InsightError
 from .files import read_json
 from .interruption import Interruption
 from .learner import Learner, Report
 from .monitor import Monitor, open_monitor
-from .sources import TokenSource
+from .sources import Reading, SharedSource, TokenSource
 
 _LOGGED_STEPS = 1000
 _SHOWN_EVERY = 0.5
 """Seconds."""
+_SHARING = "sharing_processes"
+"""What "data" calls the number of processes that share a source."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,12 @@ def train(
 
     Started by torchrun (or in processes that torch.distributed has joined already), all processes train one
     autoencoder, the same as one process would up to the order of sums, and all return it. `parallel` "data": each
-    learns from its share of every batch (for now each reads the whole batch from the source). "concepts": each holds a
-    slice of the dictionary, with its encoder and Adam's state, and sees all tokens, so that dictionaries fit which one
-    device cannot hold; selections `batch_topk` and `topk`; goes on after a stop with as many processes. `out` is one
-    folder for all, to which the first process writes.
+    learns from its part of every batch. Of a `SharedSource` each reads its own share alone; the batches are then others
+    than those of one process, though each epoch has every token once, and a run goes on after a stop with as many
+    processes only. Of another source each reads whole batches, and any number goes on. "concepts": each holds a slice
+    of the dictionary, with its encoder and Adam's state, and sees all tokens, so that dictionaries fit which one device
+    cannot hold; selections `batch_topk` and `topk`; goes on after a stop with as many processes. `out` is one folder
+    for all, to which the first process writes.
 
     `InsightError`: other settings than those the folder was started with; features of another width, NaN or infinite;
     a loss that diverges.
@@ -110,17 +114,19 @@ def train_many(
     ranks = ranks_of(parallel, place)
     with ranks.everyone.together():
         runs = [_Run(source, job, place, monitor, ranks) for job in jobs]
-    _advance([run for run in runs if not run.finished], source, progress, ranks.everyone)
+    _advance([run for run in runs if not run.finished], source, progress, ranks)
     return [run.finish() for run in runs]
 
 
-def _advance(runs: Sequence[_Run], source: TokenSource, show_progress: bool, everyone: Group) -> None:
+def _advance(runs: Sequence[_Run], source: TokenSource, show_progress: bool, ranks: Ranks) -> None:
     """Take all runs to their ends, or to where an interruption of any process stops them all."""
     if not runs:
         return
-    train = runs[0].job.train
+    train, everyone = runs[0].job.train, ranks.everyone
     step, last = min(run.step for run in runs), max(run.job.train.steps for run in runs)
-    batches = source.batches(train.batch_size, seed=train.resolved_data_seed, start_step=step)
+    with everyone.together():
+        reading = Reading(source, train.batch_size, ranks.tokens)
+        batches = reading.batches(seed=train.resolved_data_seed, start_step=step)
     bar = tqdm(
         total=last * train.batch_size,
         initial=step * train.batch_size,
@@ -140,9 +146,9 @@ def _advance(runs: Sequence[_Run], source: TokenSource, show_progress: bool, eve
             if signal or step == last:
                 break
             with everyone.together():
-                batch = runs[0].checked(next(batches), step)
+                batch = runs[0].checked(next(batches), reading.n_rows, step)
             for run in runs:
-                run.take(batch, step)
+                run.take(reading.own(batch, run.job.train.accumulate), step)
             step += 1
             bar.update(train.batch_size)
             shown = runs[0].report
@@ -172,9 +178,12 @@ class _Run:
         if source.dim != job.config.dim:
             raise InsightError(f"train: expected features of width {job.config.dim}, the source has {source.dim}")
         data = {"dim": source.dim, "n_tokens": source.n_tokens}
+        if isinstance(source, SharedSource):
+            data[_SHARING] = ranks.tokens.size
         self.recorded = {"sae": job.config.to_dict(), "train": job.train.to_dict(), "data": data, **(job.extra or {})}
         settings = _comparable(self.recorded)
-        self.checkpoint = Checkpoint(self.out / "checkpoint", settings, ranks)
+        to_go_on = {**settings, "data": data}  # other shares are other batches
+        self.checkpoint = Checkpoint(self.out / "checkpoint", to_go_on, ranks)
         self.finished = _is_finished(self.out, settings)
         if self.finished:
             return
@@ -204,11 +213,11 @@ class _Run:
         log.seek(kept)
         return log
 
-    def checked(self, batch: Tensor, step: int) -> Tensor:
+    def checked(self, batch: Tensor, n_rows: int, step: int) -> Tensor:
         """A batch on the device, if it is one."""
-        dim = self.job.config.dim
-        if batch.dim() != 2 or batch.shape[1] != dim or not len(batch):
-            raise InsightError(f"train: expected a batch [tokens, {dim}] at step {step}, found {[*batch.shape]}")
+        expected, found = [n_rows, self.job.config.dim], [*batch.shape]
+        if found != expected:
+            raise InsightError(f"train: expected a batch {expected} from the source at step {step}, found {found}")
         x = batch.to(torch.float32)
         if not bool(torch.isfinite(x.sum())) and not bool(torch.isfinite(x).all()):
             bad = f"{int((~torch.isfinite(x)).any(1).sum())} of {len(x)} tokens"
@@ -216,7 +225,7 @@ class _Run:
         return x.to(self.device, non_blocking=True)
 
     def take(self, batch: Tensor, step: int) -> None:
-        """Learn from the batch of `step`, if that is the next, and log it."""
+        """Learn from this rank's rows of the batch of `step`, if that is the next, and log it."""
         if step != self.step or step == self.job.train.steps:
             return
         with torch.autocast(self.device.type, enabled=False):  # a step says itself what may be rounded
@@ -288,9 +297,13 @@ def _refuse_division(job: Job, ranks: Ranks) -> None:
 
 
 def _comparable(recorded: dict[str, Any]) -> dict[str, Any]:
-    """What must agree for a run to go on, as JSON would give it back; how often to save need not."""
+    """What must agree for a result to be what is asked for, as JSON would give it back.
+
+    How often to save need not, nor how many processes share the source.
+    """
     settings = json.loads(json.dumps(recorded))
     settings["train"].pop("checkpoint_seconds", None)
+    settings.get("data", {}).pop(_SHARING, None)
     return settings
 
 

@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 
 import sae.initial
 import sae.preactivations
-from sae import InsightError, Job, SaeConfig, SparseAutoencoder, TensorSource, TrainConfig, train, train_many
+from sae import InsightError, Job, SaeConfig, SparseAutoencoder, TensorSource, TrainConfig, evaluate, train, train_many
 from sae.distributed import leave, ranks_of
 from sae.initial import initial_weights
+from sae.learner import Learner
 from sae.preactivations import Preactivations
 from sae.selection import BatchTopK, TopK
 from sae.weights import Weights
@@ -56,6 +57,15 @@ CASES = {
     "concepts few": case("concepts", m=20, k=12),
 }
 CASES_OF_THREE = ("data topk", "concepts batch_topk", "concepts few")
+SHARED_CASES = ("data batch_topk", "data gated", "data in parts", "data resampled", "data archetypal")
+SHARED_CASES_OF_THREE = ("data batch_topk",)
+OWN_ROWS = {2: (128, 129), 3: (85, 86, 86)}
+"""Of a batch, by number of processes."""
+UNEVEN = {  # parts of uneven rows are other parts, which TopK alone does not see
+    "batch_topk": (CASES["data batch_topk"][1], TrainConfig(8, BATCH, **DEAD)),
+    "topk in parts": (CASES["data topk"][1], TrainConfig(8, BATCH, accumulate=2, revival="none")),
+}
+HELD = SaeConfig(DIM, 128, 4, fractions=(0.05, 0.2, 0.75)), TrainConfig(200, 512, lr=3e-3)
 SELECTIONS = [
     (rule, k, shape, shift)
     for rule in ("batch_topk", "topk")
@@ -66,6 +76,47 @@ CUTS = (None, "carried", 1e9, 0.0)
 
 def features(seed):
     return sparse_features(torch.Generator().manual_seed(seed), n=4096, dim=DIM)
+
+
+class Own(Interrupting):
+    """A share, which notes what is read of it."""
+
+    def batches(self, batch_size, *, seed, start_step=0):
+        self.read = []
+        for batch in super().batches(batch_size, seed=seed, start_step=start_step):
+            self.read.append(batch)
+            yield batch
+
+
+class Dealt(TensorSource):
+    """Rank r of w reads the tokens r, r + w, ...; the second process is interrupted at a step."""
+
+    def __init__(self, features, at=-1):
+        super().__init__(features)
+        self.at = at
+
+    def share(self, rank, world):
+        self.own = Own(self.features[rank::world], self.at if rank == 1 else -1)
+        return self.own
+
+    def batches(self, batch_size, *, seed, start_step=0):
+        raise AssertionError("read whole")
+
+
+class PutTogether(TensorSource):
+    """The batches that `processes` read of `Dealt`, for one process, whose parts of a batch are those of the others."""
+
+    def __init__(self, features, processes, parts):
+        super().__init__(features)
+        self.processes, self.parts = processes, parts
+
+    def batches(self, batch_size, *, seed, start_step=0):
+        shares = [TensorSource(self.features[rank :: self.processes]) for rank in range(self.processes)]
+        sizes = OWN_ROWS[self.processes]
+        own = [share.batches(n, seed=seed, start_step=start_step) for share, n in zip(shares, sizes, strict=True)]
+        for batches in zip(*own):
+            split = [batch.tensor_split(self.parts) for batch in batches]
+            yield torch.cat([part for parts in zip(*split) for part in parts])
 
 
 def numbers(seed, index, shape, shift):
@@ -98,9 +149,52 @@ def equal(folder, seed):
         trained = train_many(TensorSource(features(seed)), jobs, progress=False, parallel=parallel)
         assert [len(sae.encoder) for sae in trained] == [job.config.n_concepts for job in jobs]
         select(folder / parallel, seed, parallel)
+    shared(folder, seed, SHARED_CASES if size == 2 else SHARED_CASES_OF_THREE)
     if size == 2:
         interrupted(folder, seed)
         failing(folder, seed)
+        uneven(folder, seed)
+
+
+def shared(folder, seed, names):
+    """All read shares of their own."""
+    source, rank = Dealt(features(seed)), dist.get_rank()
+    train_many(source, [Job(*CASES[name][1:], folder / "shared" / name) for name in names], progress=False)
+    epoch = torch.cat(source.own.read)[: source.own.n_tokens]
+    save_file({"epoch": epoch}, folder / "shared" / f"{rank}.safetensors")
+    if len(names) > 1:
+        _, config, run = CASES["data batch_topk"]
+        for name, at in (("parts", 11), ("left", 3)):
+            with pytest.raises(KeyboardInterrupt):
+                train(Dealt(features(seed), at), config, run, folder / "shared" / name, progress=False)
+            assert len(log_of(folder / "shared" / name)) == at + 1
+        train(source, config, run, folder / "shared" / "parts", progress=False)
+        train(Dealt(held_features(seed)[:8192]), *HELD, folder / "shared" / "held", progress=False)
+
+
+def held_features(seed):
+    return sparse_features(torch.Generator().manual_seed(seed), n=12_288, dim=DIM)
+
+
+def uneven(folder, seed):
+    """The first process has few rows of each batch, and ever fewer."""
+    rank = dist.get_rank()
+    for name, settings in UNEVEN.items():
+        parts = [(batch[: 40 - step], batch[40 - step :]) for step, batch in enumerate(steps_of(seed))]
+        weights, rows = learnt(settings, [own[rank] for own in parts], ranks_of("data", CPU))
+        save_file(weights, folder / f"uneven {name} {rank}.safetensors")
+        (folder / f"uneven {name} {rank}.json").write_text(json.dumps(rows))
+
+
+def steps_of(seed):
+    return features(seed)[: 8 * BATCH].split(BATCH)
+
+
+def learnt(settings, batches, *ranks):
+    """Weights and reports after a few steps."""
+    learner = Learner.start(*settings, batches[0], *ranks)
+    rows = [learner.step(batch).row() for batch in batches]
+    return learner.optimiser.weights._asdict(), rows
 
 
 def select(folder, seed, parallel):
@@ -134,9 +228,8 @@ def interrupted(folder, seed):
         with pytest.raises(KeyboardInterrupt):
             train(StoppedInOne(features(seed), at=11), config, run, folder / "parts" / name, **own)
         assert len(log_of(folder / "parts" / name)) == 12
-        if parallel == "concepts":
-            with pytest.raises(KeyboardInterrupt):
-                train(StoppedInOne(features(seed), at=3), config, run, folder / "divided", **own)
+        with pytest.raises(KeyboardInterrupt):
+            train(StoppedInOne(features(seed), at=3), config, run, folder / f"{parallel} left", **own)
         train(TensorSource(features(seed)), config, run, folder / "parts" / name, **own)
 
 
@@ -236,6 +329,15 @@ def alone(tmp_path_factory, seed):
         in_float32()
         for name, (_, config, run) in CASES.items():
             train(TensorSource(features(seed)), config, run, folder / name, progress=False)
+        for processes, names in ((2, SHARED_CASES), (3, SHARED_CASES_OF_THREE)):
+            for name in names:
+                _, config, run = CASES[name]
+                source = PutTogether(features(seed), processes, run.accumulate)
+                train(source, config, run, folder / f"shared by {processes}" / name, progress=False)
+        for name, settings in UNEVEN.items():
+            weights, rows = learnt(settings, steps_of(seed))
+            save_file(weights, folder / f"uneven {name}.safetensors")
+            (folder / f"uneven {name}.json").write_text(json.dumps(rows))
     return folder
 
 
@@ -257,19 +359,91 @@ def together(tmp_path_factory, launch, seed):
 )
 def test_the_result_is_that_of_one_process(alone, together, processes, name, seed):
     folder = together(processes)
-    _, config, run = CASES[name]
-    for one, other in zip(log_of(alone / name), log_of(folder / name), strict=True):
-        assert (other["step"], other["l0"], other["dead"]) == (one["step"], one["l0"], one["dead"])
-        assert other["loss"] == pytest.approx(one["loss"], rel=1e-4)
-        assert other["fvu"] == pytest.approx(one["fvu"], rel=1e-4)
-    one, other = (SparseAutoencoder.from_pretrained(path / name) for path in (alone, folder))
-    start = initial_weights(config, features(seed), run.seed, run.bias_start)
-    for field, mine, theirs, first in zip(Weights._fields, one.weights, other.weights, start):
-        assert (mine - theirs).norm() < 1e-3 * (mine - first).norm(), field
-    torch.testing.assert_close(other.threshold, one.threshold, rtol=1e-4, atol=1e-6)
+    same_result(alone / name, folder / name, seed)
     settings = [json.loads((path / name / "config.json").read_text()) for path in (alone, folder)]
     assert settings[0] == settings[1]
     assert {path.name for path in (folder / name).iterdir()} == {"config.json", "sae.safetensors", "training.jsonl"}
+
+
+def same_result(alone, other, seed):
+    """Two folders of a case hold the same up to the order of sums."""
+    _, config, run = CASES[alone.name]
+    for one, two in zip(log_of(alone), log_of(other), strict=True):
+        assert (two["step"], two["l0"], two["dead"]) == (one["step"], one["l0"], one["dead"])
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+        assert two["fvu"] == pytest.approx(one["fvu"], rel=1e-4)
+    one, two = (SparseAutoencoder.from_pretrained(path) for path in (alone, other))
+    same_weights(one.weights, two.weights, initial_weights(config, features(seed), run.seed, run.bias_start))
+    torch.testing.assert_close(two.threshold, one.threshold, rtol=1e-4, atol=1e-6)
+
+
+def same_weights(one, two, start):
+    for field, mine, theirs, first in zip(Weights._fields, one, two, start, strict=True):
+        assert (mine - theirs).norm() < 1e-3 * (mine - first).norm(), field
+
+
+@pytest.mark.parametrize(
+    ("processes", "name"), [*((2, name) for name in SHARED_CASES), *((3, name) for name in SHARED_CASES_OF_THREE)]
+)
+def test_the_result_of_shares_is_that_of_one_process_that_reads_them_all(alone, together, processes, name, seed):
+    folder = together(processes) / "shared" / name
+    same_result(alone / f"shared by {processes}" / name, folder, seed)
+    data = json.loads((folder / "config.json").read_text())["data"]
+    assert data == {"dim": DIM, "n_tokens": 4096, "sharing_processes": processes}
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_an_epoch_of_shares_is_every_token_once(together, processes, seed):
+    folder = together(processes) / "shared"
+    parts = [load_file(folder / f"{rank}.safetensors")["epoch"] for rank in range(processes)]
+    read = torch.cat(parts)
+    assert len(read) == 4096
+    assert torch.equal(torch.unique(read, dim=0), torch.unique(features(seed), dim=0))
+
+
+def test_shares_learn_as_well_as_one_process(together, tmp_path, seed):
+    x = held_features(seed)
+    alone = train(TensorSource(x[:8192]), *HELD, tmp_path, progress=False)
+    shared = SparseAutoencoder.from_pretrained(together(2) / "shared" / "held")
+    found, expected = (evaluate(sae, [x[8192:]])["fvu"][-1] for sae in (shared, alone))
+    assert expected < 0.35
+    assert found == pytest.approx(expected, rel=0.12)  # other batches: a standard deviation of 0.02
+
+
+def test_a_run_of_shares_goes_on_to_the_same_bytes_with_as_many_processes_only(together, seed):
+    folder = together(2) / "shared"
+    assert contents(folder / "parts") == contents(folder / "data batch_topk")
+    _, config, run = CASES["data batch_topk"]
+    source = Dealt(features(seed))
+    with pytest.raises(InsightError, match=r"started with data\.sharing_processes = 2, now 1 is asked for"):
+        train(source, config, run, folder / "left", progress=False)
+    finished = train(source, config, run, folder / "parts", progress=False)
+    assert torch.equal(finished.encoder, SparseAutoencoder.from_pretrained(folder / "parts").encoder)
+
+
+def test_a_run_without_shares_goes_on_with_any_number_of_processes(alone, together, seed, monkeypatch):
+    monkeypatch.setattr(sae.preactivations, "multiplies_bfloat16_fast", lambda device: False)
+    folder = together(2) / "data left"
+    _, config, run = CASES["data batch_topk"]
+    assert len(log_of(folder)) == 4
+    train(TensorSource(features(seed)), config, run, folder, progress=False)
+    same_result(alone / "data batch_topk", folder, seed)
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_ranks_may_hold_any_rows_of_a_batch(alone, together, name, seed):
+    folder, (config, run) = together(2), UNEVEN[name]
+    weights = Weights(**load_file(alone / f"uneven {name}.safetensors"))
+    rows = json.loads((alone / f"uneven {name}.json").read_text())
+    for rank in range(2):
+        found = json.loads((folder / f"uneven {name} {rank}.json").read_text())
+        for one, other in zip(rows, found, strict=True):
+            assert (other["step"], other["l0"], other["dead"]) == (one["step"], one["l0"], one["dead"])
+            assert other["loss"] == pytest.approx(one["loss"], rel=1e-4)
+            assert run.accumulate > 1 or other["fvu"] == pytest.approx(one["fvu"], rel=1e-4)
+        own = Weights(**load_file(folder / f"uneven {name} {rank}.safetensors"))
+        same_weights(weights, own, initial_weights(config, features(seed), run.seed, run.bias_start))
+    assert name != "batch_topk" or rows[-1]["dead"] * config.n_concepts > DIM
 
 
 def test_the_cases_have_dead_concepts_that_are_revived(alone):
@@ -298,11 +472,11 @@ def test_an_interruption_of_one_stops_all_and_all_go_on_to_the_same_bytes(togeth
 
 def test_divided_checkpoints_are_one_file_a_process_and_for_as_many_only(together, seed):
     folder = together(2)
-    found = {path.name for path in (folder / "divided" / "checkpoint").iterdir()}
+    found = {path.name for path in (folder / "concepts left" / "checkpoint").iterdir()}
     assert found == {"checkpoint.json", "state-4-0.safetensors", "state-4-1.safetensors"}
     _, config, run = CASES["concepts topk"]
     with pytest.raises(InsightError, match="concepts divided among 2 processes, now 1; go on with as many"):
-        train(TensorSource(features(seed)), config, run, folder / "divided", progress=False)
+        train(TensorSource(features(seed)), config, run, folder / "concepts left", progress=False)
 
 
 def test_a_failure_of_one_ends_all_with_its_message(together):

@@ -125,7 +125,7 @@ def test_each_part_has_a_selection_of_its_own(generator):
     l0 = [Learner.start(PLAIN, TrainConfig(5, accumulate=parts), x).step(x).l0 for parts in (1, 2)]
     assert l0 == [4, 4]
     learner = Learner.start(PLAIN, TrainConfig(5, accumulate=2), x)
-    weak = learner._learn(x[:50])
+    weak = learner._learn(x[:50], 50)
     assert weak.n_active == 200  # next to the strong half none of these would be chosen
 
 

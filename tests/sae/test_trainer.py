@@ -231,6 +231,16 @@ def test_a_log_that_lost_lines_is_not_padded(generator, tmp_path):
         train(TensorSource(x), CONFIG, run, tmp_path, progress=False)
 
 
+def test_a_batch_of_another_size_is_refused(generator, tmp_path):
+    class Short(TensorSource):
+        def batches(self, batch_size, *, seed, start_step=0):
+            for step, batch in enumerate(super().batches(batch_size, seed=seed, start_step=start_step)):
+                yield batch[step // 2 :]
+
+    with pytest.raises(InsightError, match=r"expected a batch \[50, 16\] from the source at step 2, found \[49, 16\]"):
+        train(Short(sparse_features(generator)), CONFIG, TrainConfig(3, 50), tmp_path, progress=False)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_features_that_are_no_numbers_end_training_in_one_line(generator, tmp_path, bad):
     x = sparse_features(generator)
