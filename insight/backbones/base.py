@@ -55,12 +55,14 @@ class CentreSquare:
 
 
 class Backbone(nn.Module, ABC):
-    """A frozen encoder. Sub-classes set the attributes below and write `prefix` and `suffix` (and text, if any).
+    """A frozen encoder. Sub-classes set the attributes below and write `prefix`, `suffix` and `between` (and text).
 
     name: what `insight.backbones.load` was given; description: one plain sentence on what it is;
     dim: width d of the vectors; grid: (h, w) at `image_size`; image_size: side of the photo in pixels;
-    depth: number of transformer blocks (0: it has none, and no `prefix` and `suffix`);
+    depth: number of transformer blocks (0: it has none, and no `prefix`, `suffix` and `between`);
+    width: of the tokens that go from block to block (0 without blocks), which `dim` need not be;
     n_prefix: how many tokens stand before the patches in what `prefix` returns (class token, registers);
+    has_class_token: whether the first of those is a class token;
     has_text: whether `encode_text` works; fingerprint: SHA-256 (hex) over name, code version and every weight.
     """
 
@@ -70,7 +72,9 @@ class Backbone(nn.Module, ABC):
     grid: tuple[int, int]
     image_size: int
     depth: int
+    width: int
     n_prefix: int
+    has_class_token: bool
     has_text: bool
     colour_mean: Tensor
     colour_std: Tensor
@@ -108,6 +112,15 @@ class Backbone(nn.Module, ABC):
         that the output was computed from, so gradients reach it.
         """
 
+    def between(self, z: Tensor, block: int, to: int, need_attention: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Run blocks `block` to `to` - 1: `between(prefix(x, b), b, c)[0]` equals `prefix(x, c)`, 0 <= b < c < depth.
+
+        need_attention: also return the attention probabilities of block `to` - 1, as `suffix` does of the last block.
+        Every backbone with blocks writes this; without blocks there is nothing to run.
+        """
+        self.check_span(block, to)
+        raise NotImplementedError(f"{type(self).__name__} has blocks and does not say how to stop between them")
+
     def set_colours(self, mean: Iterable[float], std: Iterable[float]) -> None:
         """Remember the three means and deviations of the photos that the encoder was trained on."""
         self.register_buffer("colour_mean", torch.tensor(list(mean)).view(3, 1, 1), persistent=False)
@@ -122,6 +135,13 @@ class Backbone(nn.Module, ABC):
         if not 0 <= block < self.depth:
             blocks = f"has blocks 0 to {self.depth - 1}" if self.depth else "has no transformer blocks to cut at"
             raise InsightError(f"backbone {self.name} {blocks}, found block={block}")
+
+    def check_span(self, block: int, to: int) -> None:
+        """`InsightError` unless `block` and `to` are blocks where this model can be cut, and `to` the later one."""
+        self.check_block(block)
+        self.check_block(to)
+        if to <= block:
+            raise InsightError(f"backbone {self.name} goes on from block {block} to a later one, found to={to}")
 
     def check_images(self, images: Tensor, patch: int) -> None:
         """`InsightError` unless images are [B, 3, S, S] floats with S a multiple of `patch`."""

@@ -31,6 +31,7 @@ class OpenClip(Backbone):
     """A CLIP model whose vision tower is open_clip's own VisionTransformer. `model` is the open_clip model."""
 
     n_prefix = 1
+    has_class_token = True
     has_text = True
 
     def __init__(self, name: str, model: Any, tokenizer: Any) -> None:
@@ -47,6 +48,7 @@ class OpenClip(Backbone):
         self.image_size = visual.image_size[0]
         self.grid = tuple(visual.grid_size)
         self.depth = len(visual.transformer.resblocks)
+        self.width = visual.class_embedding.shape[-1]
         self.set_colours(config["mean"], config["std"])
 
     @cached_property
@@ -78,10 +80,20 @@ class OpenClip(Backbone):
         visual = self.model.visual
         for layer in visual.transformer.resblocks[block:-1]:
             z = layer(z)
-        own, mixed, attention = _last_block(visual.transformer.resblocks[-1], z, need_attention)
+        own, mixed, attention = _run_block(visual.transformer.resblocks[-1], z, need_attention)
         patches = visual.ln_post(own[:, self.n_prefix :]) @ visual.proj
         features = DenseFeatures(patches, self._pool(mixed) @ visual.proj, grid_of(self.name, patches.shape[1]))
         return features, attention
+
+    def between(self, z: Tensor, block: int, to: int, need_attention: bool = False) -> tuple[Tensor, Tensor | None]:
+        self.check_span(block, to)
+        blocks = self.model.visual.transformer.resblocks
+        for layer in blocks[block : to - 1]:
+            z = layer(z)
+        if not need_attention:
+            return blocks[to - 1](z), None
+        _, mixed, attention = _run_block(blocks[to - 1], z, need_attention)
+        return mixed, attention
 
     def _positions(self, n_patches: int) -> Tensor:
         """Positional embedding [1 + n_patches, width], resized bicubically when the photo is not of `image_size`."""
@@ -102,8 +114,8 @@ class OpenClip(Backbone):
         return visual.ln_post(pooled) if visual.final_ln_after_pool else pooled
 
 
-def _last_block(block: Any, x: Tensor, need_attention: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Both outputs [B, N, width] of the last block: each token's own value, and the usual mixture of values.
+def _run_block(block: Any, x: Tensor, need_attention: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Two outputs [B, N, width] of a block: with each token's own value, and with the usual mixture of values.
 
     Written out because both share the values, and because torch's attention returns a copy of its probabilities that
     the output does not depend on: gradients with respect to it would be lost.

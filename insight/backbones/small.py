@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from .base import Backbone, DenseFeatures, fingerprint_of
 from .dinov2 import DINOV2_S, IMAGE_SIZE, MEAN, PATCH, STD, build_dinov2
 from .minilm import DIM, MINILM, MiniLM
-from .vit_blocks import grid_of, tokens_before, tokens_from
+from .vit_blocks import grid_of, tokens_before, tokens_between, tokens_from
 
 CODE_VERSION = "small 1"  # change it when the same weights begin to give other vectors
 BRIDGE = Path(__file__).parent / "bridge" / "bridge.safetensors"
@@ -38,7 +38,9 @@ class Small(Backbone):
     image_size = IMAGE_SIZE
     grid = (IMAGE_SIZE // PATCH, IMAGE_SIZE // PATCH)
     depth = 12
+    width = 384
     n_prefix = 1
+    has_class_token = True
     has_text = True
     weight: Tensor
     patch_mean: Tensor
@@ -73,6 +75,10 @@ class Small(Backbone):
         tokens, attention = tokens_from(self.vit, z, block, need_attention)
         patches = (tokens[:, self.n_prefix :] - self.patch_mean) @ self.weight.T
         return DenseFeatures(patches, patches.mean(1), grid_of(self.name, patches.shape[1])), attention
+
+    def between(self, z: Tensor, block: int, to: int, need_attention: bool = False) -> tuple[Tensor, Tensor | None]:
+        self.check_span(block, to)
+        return tokens_between(self.vit, z, block, to, need_attention)
 
 
 def load_small() -> Small:

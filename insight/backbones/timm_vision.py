@@ -17,7 +17,7 @@ from torch import Tensor
 from sae.errors import InsightError
 
 from .base import Backbone, DenseFeatures, fingerprint_of, hash_tensors, short
-from .vit_blocks import grid_of, tokens_before, tokens_from
+from .vit_blocks import grid_of, tokens_before, tokens_between, tokens_from
 from .weight_sources import impatient_hub
 
 CODE_VERSION = "timm 1"  # change it when the same weights begin to give other vectors
@@ -50,10 +50,11 @@ class TimmTransformer(TimmVision):
     def __init__(self, name: str, model: Any) -> None:
         super().__init__(name, model)
         (self._patch, _) = model.patch_embed.patch_size
-        self.dim = model.embed_dim
+        self.dim = self.width = model.embed_dim
         self.grid = (self.image_size // self._patch, self.image_size // self._patch)
         self.depth = len(model.blocks)
         self.n_prefix = model.num_prefix_tokens
+        self.has_class_token = model.has_class_token
 
     def prefix(self, images: Tensor, block: int) -> Tensor:
         self.check_block(block)
@@ -67,12 +68,16 @@ class TimmTransformer(TimmVision):
         pooled = self.model.forward_head(tokens, pre_logits=True)
         return DenseFeatures(patches, pooled, grid_of(self.name, patches.shape[1])), attention
 
+    def between(self, z: Tensor, block: int, to: int, need_attention: bool = False) -> tuple[Tensor, Tensor | None]:
+        self.check_span(block, to)
+        return tokens_between(self.model, z, block, to, need_attention)
+
 
 class TimmFeatureMap(TimmVision):
     """Any other model, by the map or the tokens of its `forward_features`; `pooled` is the mean patch."""
 
-    depth = 0
-    n_prefix = 0
+    depth = width = n_prefix = 0
+    has_class_token = False
 
     def __init__(self, name: str, model: Any) -> None:
         super().__init__(name, model)

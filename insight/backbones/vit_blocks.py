@@ -1,4 +1,4 @@
-"""A timm vision transformer in two halves: up to the input of a block, and from there to its normalised tokens."""
+"""A timm vision transformer in parts: up to the input of a block, from block to block, and on to normalised tokens."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ def tokens_before(vit: Any, images: Tensor, block: int) -> Tensor:
     return z
 
 
+def tokens_between(vit: Any, z: Tensor, block: int, to: int, need_attention: bool) -> tuple[Tensor, Tensor | None]:
+    """Run blocks `block` to `to` - 1: tokens, and the attention of the last of them [B, heads, N, N] if asked."""
+    for layer in vit.blocks[block : to - 1]:
+        z = layer(z)
+    last = vit.blocks[to - 1]
+    return _with_attention(last, z) if need_attention else (last(z), None)
+
+
 def tokens_from(vit: Any, z: Tensor, block: int, need_attention: bool) -> tuple[Tensor, Tensor | None]:
     """Run blocks `block` to the last and the final norm: tokens, and the last attention [B, heads, N, N] if asked."""
-    for layer in vit.blocks[block:-1]:
-        z = layer(z)
-    if not need_attention:
-        return vit.norm(vit.blocks[-1](z)), None
-    z, attention = _with_attention(vit.blocks[-1], z)
+    z, attention = tokens_between(vit, z, block, len(vit.blocks), need_attention)
     return vit.norm(z), attention
 
 
