@@ -1,47 +1,54 @@
 """A finished feature cache: read shuffled for training, front to back for statistics, and image by image.
 
 Nothing but the manifest and each shard's header is read when a cache is opened; data is read when asked for, never
-more than asked for, and comes out as float32 on the CPU whatever it is stored as.
+more than asked for, compared with its checksums, and comes out as float32 on the CPU whatever it is stored as.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int16, Int32
 from torch import Tensor
 
 from sae.errors import InsightError
 
+from .blocks import rest_checks
 from .dtypes import DTYPES
 from .journal import FOLDER
 from .manifest import FILE, Manifest
 from .shard import Shard, sha256_of
-from .shuffle import ShufflePlan, Window
-from .tokens import ShardRow, Tokens
+from .shuffle import ShufflePlan
+from .tokens import ShardRow, Tokens, damaged
+from .windows import Loading, batches, check_batches
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SHUFFLE_MEMORY = 2 << 30  # bytes; part of what fixes the order of training, so it does not follow the machine
+SHUFFLE_MEMORY = 512 << 20  # bytes; part of what fixes the order of training, so it does not follow the machine
+_READERS = 4
+_IMAGES = 4096  # of which the small tensors are read at a time
 
 
 class FeatureCache:
     """Patch features of many images; a `sae.TokenSource`. Made by `write_cache`, opened by `FeatureCache.open`.
 
     manifest: what `manifest.json` says; dim: width d of a token; grid: (h, w) patches of an image; backbone,
-    fingerprint: what encoded it. Token t is patch t mod h*w (from the top left, row by row) of image t div h*w.
+    fingerprint: what encoded it; tokens_per_image: t, how many of its patches were kept; classes: names of the classes
+    that patches are marked with. Token k is of image k div t, its patches in the order of the grid.
+
+    Whatever reads features compares them with their checksums: `InsightError` names a damaged shard.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, shards: list[Shard], shuffle_memory: int) -> None:
         self.folder = folder
-        self.manifest: dict[str, Any] = manifest.to_json()
+        self.manifest = manifest
         self.dim: int = manifest.backbone["dim"]
         self.grid: tuple[int, int] = tuple(manifest.backbone["grid"])
         self.backbone: str = manifest.backbone["name"]
@@ -49,13 +56,13 @@ class FeatureCache:
         self.n_images = manifest.n_images
         self.tokens_per_image = manifest.tokens_per_image
         self.n_tokens = self.n_images * self.tokens_per_image
-        self._manifest = manifest
-        self._shards = ShardRow(shards, self.tokens_per_image, self.dim)
-        self._shuffle_memory = shuffle_memory
+        self.classes = manifest.classes
+        self.shuffle_memory = shuffle_memory
+        self._shards = ShardRow(shards, manifest.form)
 
     @classmethod
     def open(cls, folder: Path | str, *, shuffle_memory: int = SHUFFLE_MEMORY) -> FeatureCache:
-        """Open the cache in `folder`; sizes and forms of all files are checked, their contents by `verify`.
+        """Open the cache in `folder`; sizes and forms of all files are checked now, their contents when they are read.
 
         shuffle_memory: bytes that `batches` may hold; a cache that fits is shuffled perfectly. The order of the
         batches depends on it. `InsightError` if there is no whole cache, or one whose files are not as it says.
@@ -64,9 +71,9 @@ class FeatureCache:
         if not (folder / FILE).exists():
             raise _no_cache(folder)
         manifest = Manifest.read(folder)
-        form = {"tokens": manifest.tokens_per_image, "dim": manifest.backbone["dim"], "dtype": manifest.dtype}
         shards = [
-            Shard.open(folder / stored.file, rows=stored.rows, size=stored.bytes, **form) for stored in manifest.shards
+            Shard.open(folder / stored.file, manifest.form, rows=stored.rows, size=stored.bytes)
+            for stored in manifest.shards
         ]
         return cls(folder, manifest, shards, shuffle_memory)
 
@@ -83,7 +90,14 @@ class FeatureCache:
         """One line per image, in the order of the tokens: id, source, label, split, shard, row."""
         from .index import read_index
 
-        return read_index(self.folder, self._manifest)
+        return read_index(self.folder, self.manifest)
+
+    @cached_property
+    def skipped(self) -> pa.Table:
+        """One line per image that gave no features: id, source, reason."""
+        from .index import read_skipped
+
+        return read_skipped(self.folder, self.manifest)
 
     @property
     def labels(self) -> list[str | None]:
@@ -93,105 +107,167 @@ class FeatureCache:
     def locate(self, token: int) -> tuple[int, int, int]:
         """A token's image, and its row and column on the patch grid."""
         _check_range("token", token, self.n_tokens)
-        image, patch = divmod(token, self.tokens_per_image)
+        image, place = divmod(token, self.tokens_per_image)
+        patch = int(self._positions_of(image)[place]) if self.manifest.form.has_positions else place
         return image, *divmod(patch, self.grid[1])
 
-    def image(self, image: int) -> Float[Tensor, "hw d"]:
+    def image(self, image: int) -> Float[Tensor, "t d"]:
         """The patches of one image."""
         _check_range("image", image, self.n_images)
-        return self._read(image * self.tokens_per_image, self.tokens_per_image).all()
+        return self._read(image, 1).all()
 
     def pooled(self) -> Float[Tensor, "n d"]:
         """The image vectors of all images."""
-        pooled = torch.empty(self.n_images, self.dim)
-        for shard, rows in zip(self._shards.shards, pooled.split([s.rows for s in self._shards.shards]), strict=True):
-            with shard.opened() as file:
-                shard.read(file, shard.pooled, rows)
-        return pooled
+        return self._of_images("pooled", 0, self.n_images)
+
+    def positions(self, first: int = 0, images: int | None = None) -> Int32[Tensor, "n t"]:
+        """Which patches of the grid the tokens of images are, counted row by row from the top left, ascending.
+
+        first, images: the first image and how many (default: all from there on).
+        """
+        images = self._check_images(first, images)
+        if self.manifest.form.has_positions:
+            return self._of_images("positions", first, images)
+        return torch.arange(self.tokens_per_image, dtype=torch.int32).repeat(images, 1)
+
+    def patch_classes(self, first: int = 0, images: int | None = None) -> Int16[Tensor, "n t"]:
+        """The class of each token of images, a place in `classes`, or -1 for none.
+
+        first, images: the first image and how many (default: all from there on). `InsightError` in a cache without
+        masks.
+        """
+        if not self.classes:
+            raise InsightError(f"{self.folder}: expected a cache of images with masks, found one without")
+        return self._of_images("classes", first, self._check_images(first, images))
 
     def scan(self, batch_tokens: int = 16384) -> Iterator[tuple[int, Float[Tensor, "n d"]]]:
         """All tokens in order, as (number of the first, its features and those of the next ones).
 
         A piece holds whole images of one shard: as many as fit into `batch_tokens`, at least one.
         """
-        step = max(1, batch_tokens // self.tokens_per_image) * self.tokens_per_image
-        for start, size in zip(self._shards.starts.tolist(), self._shards.sizes.tolist(), strict=True):
-            for first in range(start, start + size, step):
-                yield first, self._read(first, min(step, start + size - first)).all()
+        step = max(1, batch_tokens // self.tokens_per_image)
+        for start, shard in zip(self._shards.starts.tolist(), self._shards.shards, strict=False):
+            for first in range(start, start + shard.rows, step):
+                yield first * self.tokens_per_image, self._read(first, min(step, start + shard.rows - first)).all()
 
     def batches(self, batch_size: int, *, seed: int, start_step: int = 0) -> Iterator[Float[Tensor, "b d"]]:
         """Endless shuffled batches, from `start_step` on; the same for the same seed wherever one starts.
 
         Every epoch visits every token once; batches run on across the end of an epoch.
         """
-        if batch_size < 1 or seed < 0 or start_step < 0:
-            raise InsightError(
-                "expected a batch size of at least 1, a seed and a step of at least 0, found batch size"
-                f" {batch_size}, seed {seed}, step {start_step}"
-            )
+        return self.share(0, 1).batches(batch_size, seed=seed, start_step=start_step)
+
+    def share(self, rank: int, world: int) -> Share:
+        """What process number `rank` of `world` trains on: its part of the tokens, another one in each epoch.
+
+        `InsightError` when there are fewer blocks of tokens than processes.
+        """
+        return Share(self, self._shards, rank, world)
+
+    def verify(self) -> None:
+        """Read all files and compare them with the manifest's checksums; `InsightError` names every damaged file.
+
+        Training and every other reading compare what they read with checksums of their own; this is for whole files.
+        """
+        from tqdm import tqdm
+
+        files = (*self.manifest.shards, self.manifest.index, self.manifest.skipped)
+        damage = []
+        with tqdm(
+            total=sum(stored.bytes for stored in files), desc="verifying", unit="B", unit_scale=True, delay=2
+        ) as bar:
+            for stored in files:
+                found = sha256_of(self.folder / stored.file)
+                if found != stored.sha256:
+                    damage.append(f"{stored.file} (expected SHA-256 {stored.sha256[:12]}, found {found[:12]})")
+                bar.update(stored.bytes)
+        if damage:
+            raise InsightError(f"{self.folder}: damaged: {', '.join(damage)}; restore them or make the cache again")
+        _ = self.index, self.skipped
+
+    def _read(self, first: int, images: int) -> Tokens:
+        tokens = Tokens.empty(images * self.tokens_per_image, self.manifest.form)
+        self._shards.read(np.array([[first, images]]) * self._shards.blocks, tokens)
+        return tokens
+
+    @lru_cache(maxsize=1024)
+    def _positions_of(self, image: int) -> Tensor:
+        return self.positions(image, 1)[0]
+
+    def _of_images(self, name: str, first: int, images: int) -> Tensor:
+        """Rows of one of the small tensors; all of them are read, because their check is of all."""
+        form = self.manifest.form
+        dtype, (_, *shape) = form.tensors(0)[name]
+        out = torch.empty([images, *shape], dtype=dtype)
+        at = 0
+        while at < images:
+            number, row = self._shards.find(first + at)
+            shard = self._shards.shards[number]
+            count = min(_IMAGES, shard.rows - row, images - at)
+            with shard.opened() as file:
+                rest = {other: shard.tensor(file, other, row, count) for other in form.rest}
+                expected = shard.tensor(file, "checks", row, count)[:, -1]
+            wrong = (rest_checks([*rest.values()]) != expected).nonzero()
+            if len(wrong):
+                raise damaged(shard, f"{' or '.join(form.rest)} of its image {row + int(wrong[0])}")
+            out[at : at + count] = rest[name]
+            at += count
+        return out
+
+    def _check_images(self, first: int, images: int | None) -> int:
+        images = self.n_images - first if images is None else images
+        _check_range("image", first, self.n_images)
+        _check_range("images", images, self.n_images - first + 1)
+        return images
+
+
+class Share:
+    """The tokens of a cache that one of several processes trains on; a `sae.TokenSource`."""
+
+    def __init__(self, cache: FeatureCache, shards: ShardRow, rank: int, world: int) -> None:
+        self.dim = cache.dim
+        self._cache, self._shards, self._rank, self._world = cache, shards, rank, world
+        self.n_tokens = self._plan(0).n_tokens
+
+    def batches(self, batch_size: int, *, seed: int, start_step: int = 0) -> Iterator[Float[Tensor, "b d"]]:
+        """Endless shuffled batches of this process's own, from `start_step` on; see `FeatureCache.batches`."""
+        check_batches(batch_size, seed, start_step)
         return self._batches(batch_size, seed, start_step)
 
     def _batches(self, batch_size: int, seed: int, start_step: int) -> Iterator[Tensor]:
         plan = self._plan(seed)
-        epoch, token = divmod(start_step * batch_size, self.n_tokens)
-        begun: list[Tensor] = []  # what a window's end gave to a batch that the next window must fill
-        missing = batch_size
-        for window, tokens in self._load_ahead(plan.windows_from(epoch, token), plan.n_windows):
-            order = torch.from_numpy(plan.order(window))
-            at = max(0, token - window.first)
-            token = 0
-            while at < window.n_tokens:
-                begun.append(tokens.take(order[at : at + missing]))
-                at += len(begun[-1])
-                missing -= len(begun[-1])
-                if not missing:
-                    yield torch.cat(begun) if len(begun) > 1 else begun[0]
-                    begun, missing = [], batch_size
-            del tokens  # before the next but one is loaded: two windows are what the memory allows
+        rooms: dict[int, Tokens] = {}
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="cache") as threads:
+
+            def load(asked: Loading) -> Tokens:
+                if asked.place not in rooms:
+                    rooms[asked.place] = Tokens.empty(plan.longest, self._shards.form)
+                tokens = rooms[asked.place].part(0, asked.window.n_tokens)
+                runs = np.stack([asked.window.pieces, np.ones_like(asked.window.pieces)], axis=1)
+                self._shards.read(runs, tokens, threads, asked.stopped)
+                return tokens
+
+            yield from batches(plan, load, batch_size, start_step)
 
     def _plan(self, seed: int) -> ShufflePlan:
         """One window if everything fits into the memory, else two of half its size: one in use, one being loaded."""
-        in_order = 8  # bytes of a place in the window's permutation
-        of_token = self.dim * DTYPES[self._manifest.dtype].itemsize + (4 if self._manifest.dtype == "int8" else 0)
-        room = self._shuffle_memory // (of_token + in_order)
-        return ShufflePlan(self._shards.sizes, room if room >= self.n_tokens else room // 2, seed)
-
-    def _load_ahead(self, windows: Iterator[Window], n_windows: int) -> Iterator[tuple[Window, Tokens]]:
-        """Each window with its tokens, the next one being read meanwhile; a sole window is read once."""
-        window = next(windows)
-        if n_windows == 1:
-            tokens = self._shards.read(window.runs)
-            yield window, tokens
-            yield from ((following, tokens) for following in windows)
-        with ThreadPoolExecutor(1, thread_name_prefix="cache") as thread:
-            coming = thread.submit(self._shards.read, window.runs)
-            for following in windows:
-                tokens = coming.result()
-                coming = thread.submit(self._shards.read, following.runs)
-                yield window, tokens
-                del tokens
-                window = following
-
-    def _read(self, first: int, count: int) -> Tokens:
-        return self._shards.read(np.array([[first, count]]))
-
-    def verify(self) -> None:
-        """Read everything and compare it with the manifest's checksums; `InsightError` names every damaged file."""
-        damaged = []
-        for stored in (*self._manifest.shards, self._manifest.index):
-            found = sha256_of(self.folder / stored.file)
-            if found != stored.sha256:
-                damaged.append(f"{stored.file} (expected SHA-256 {stored.sha256[:12]}, found {found[:12]})")
-        if damaged:
-            raise InsightError(f"{self.folder}: damaged: {', '.join(damaged)}; restore them or make the cache again")
-        _ = self.index
+        in_order = 4  # bytes of a place in the window's permutation
+        of_token = self.dim * DTYPES[self._shards.form.dtype].itemsize + (4 if self._shards.form.dtype == "int8" else 0)
+        room = self._cache.shuffle_memory // (of_token + in_order)
+        if self._cache.n_tokens > room or self._world > 1:
+            room //= 2
+        return ShufflePlan(
+            self._cache.n_images, self._shards.edges, room, seed=seed, rank=self._rank, world=self._world
+        )
 
 
 def _no_cache(folder: Path) -> InsightError:
     if (folder / FOLDER).is_dir():
-        return InsightError(f"{folder}: this cache is not finished; run the same `insight cache` command again")
+        return InsightError(f"{folder}: this cache is not finished; run the same `insight cache write` command again")
     found = "no such folder" if not folder.exists() else f"a {'folder' if folder.is_dir() else 'file'} without"
-    return InsightError(f"{folder}: expected a feature cache with {FILE}, found {found}; make one by `insight cache`")
+    return InsightError(
+        f"{folder}: expected a feature cache with {FILE}, found {found}; make one by `insight cache write`"
+    )
 
 
 def _check_range(what: str, number: int, count: int) -> None:

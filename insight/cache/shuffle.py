@@ -1,73 +1,122 @@
-"""In which order training sees the tokens of a cache: shuffled across shards, in bounded memory, from any step on.
+"""In which order training sees tokens: shuffled over everything, in bounded memory, from any step on, on any rank.
 
-The cache is cut into blocks of 64 consecutive tokens (a shard's last block may be shorter). In every epoch a random
-permutation of the blocks is dealt out to windows of equal size; the tokens of a window are loaded together, in the
-order of the disk, and visited in a random permutation of their own. A cache that fits into the memory allowed is one
-window, and its epoch a plain random permutation of all tokens. Everything is a function of (seed, epoch, window): to
-begin at any step one window is loaded, and nothing before it.
+Images are cut into pieces, neighbouring blocks of one image. In every epoch the pieces are dealt at random to ranks and
+windows; the tokens of a window are loaded together, in the order of the disk, and visited in a random permutation of
+their own. The pieces of an image come in two sizes at most, one token apart; each size has a permutation of its own
+and every rank and window gets its fixed part of each. So how many tokens a rank and a window hold is arithmetic, the
+same in every epoch: to begin at any step one window is loaded, and nothing before it. All that is stored is the
+permutation, four bytes a piece.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-BLOCK = 64
+from sae.errors import InsightError
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of an epoch. first: how many tokens of the epoch come before it; n_tokens: its size;
-    runs: int64 [r, 2], first token and count of what it holds, ascending, each within one shard.
+    """A part of an epoch. first: how many tokens of the epoch come before it, on its rank; n_tokens: its size;
+    pieces: int64, ascending, numbers of the pieces it holds: piece j of an image i of q pieces is q i + j.
     """
 
     epoch: int
     number: int
     first: int
     n_tokens: int
-    runs: np.ndarray
+    pieces: np.ndarray
 
 
 class ShufflePlan:
-    """The order of all tokens in every epoch of one seed.
+    """The order of the tokens of one rank in every epoch of one seed.
 
-    sizes: int64, tokens per shard; window_tokens: how many tokens a window may hold (exceeded by less than a block).
+    images: how many; edges: int64 [q + 1], where the pieces of an image begin and the last one ends, in tokens;
+    window_tokens: how many tokens a window may hold (exceeded by less than two pieces).
     """
 
-    def __init__(self, sizes: np.ndarray, window_tokens: int, seed: int) -> None:
-        ends = np.cumsum(sizes)
-        firsts = [np.arange(end - size, end, BLOCK) for size, end in zip(sizes.tolist(), ends.tolist(), strict=True)]
-        self._first = np.concatenate(firsts)
-        self._size = np.diff(np.append(self._first, ends[-1]))
-        self._opens_shard = np.isin(self._first, ends - sizes)
-        self.n_tokens = int(ends[-1])
-        self.n_windows = -(-self.n_tokens // max(window_tokens, BLOCK))
-        self.seed = seed
+    def __init__(
+        self, images: int, edges: np.ndarray, window_tokens: int, *, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        lengths = np.diff(edges)
+        self.seed, self.rank, self.world = seed, rank, world
+        self._sizes = [
+            _Size(images, len(lengths), np.flatnonzero(lengths == tokens), int(tokens)) for tokens in np.unique(lengths)
+        ]
+        self._dealt = [(size.count * rank // world, size.count * (rank + 1) // world) for size in self._sizes]
+        counts = [stop - start for start, stop in self._dealt]
+        self.n_tokens = sum(count * size.tokens for count, size in zip(counts, self._sizes, strict=True))
+        if not self.n_tokens:
+            raise InsightError(
+                f"expected at least {world} pieces of images, one for each process, found"
+                f" {images * len(lengths)}; use fewer processes or more images"
+            )
+        self.n_windows = min(-(-self.n_tokens // max(window_tokens, 1)), max(counts))
 
-    def windows(self, epoch: int) -> Iterator[Window]:
-        """The windows of an epoch, in order; together they hold every token once."""
-        dealt = self._rng(epoch, 0).permutation(len(self._first))
-        first = 0
-        for number, blocks in enumerate(np.array_split(dealt, self.n_windows)):
-            blocks = np.sort(blocks)
-            opens_run = np.append(True, np.diff(blocks) != 1) | self._opens_shard[blocks]
-            counts = np.add.reduceat(self._size[blocks], np.flatnonzero(opens_run))
-            runs = np.stack([self._first[blocks[opens_run]], counts], axis=1)
-            n_tokens = int(counts.sum())
-            yield Window(epoch, number, first, n_tokens, runs)
-            first += n_tokens
+    def first(self, window: int) -> int:
+        """How many tokens of an epoch come before a window of this rank."""
+        parts = zip(self._dealt, self._sizes, strict=True)
+        return sum((stop - start) * window // self.n_windows * size.tokens for (start, stop), size in parts)
+
+    @property
+    def longest(self) -> int:
+        """Tokens that no window has more of."""
+        parts = zip(self._dealt, self._sizes, strict=True)
+        return sum(-((start - stop) // self.n_windows) * size.tokens for (start, stop), size in parts)
+
+    def windows(self, epoch: int, begin: int = 0) -> Iterator[Window]:
+        """The windows of an epoch in order, from number `begin` on; together they hold every token of the rank once."""
+        dealt = [self._deal(epoch, number) for number in range(len(self._sizes))]
+        for window in range(begin, self.n_windows):
+            parts = [
+                size.pieces(part[len(part) * window // self.n_windows : len(part) * (window + 1) // self.n_windows])
+                for part, size in zip(dealt, self._sizes, strict=True)
+            ]
+            first = self.first(window)
+            yield Window(epoch, window, first, self.first(window + 1) - first, np.sort(np.concatenate(parts)))
 
     def windows_from(self, epoch: int, token: int) -> Iterator[Window]:
         """Endlessly over epochs, beginning with the window that holds the `token`-th token visited in `epoch`."""
+        yield from self.windows(epoch, bisect_right(range(self.n_windows), token, key=self.first) - 1)
         while True:
-            yield from (window for window in self.windows(epoch) if window.first + window.n_tokens > token)
-            epoch, token = epoch + 1, 0
+            epoch += 1
+            yield from self.windows(epoch)
 
     def order(self, window: Window) -> np.ndarray:
-        """In which order the tokens of a window are visited: int64 permutation of its `n_tokens` places."""
-        return self._rng(window.epoch, 1 + window.number).permutation(window.n_tokens)
+        """In which order the tokens of a window are visited: a permutation of its `n_tokens` places."""
+        return self._permutation(window.n_tokens, window.epoch, 1, self.rank, self.world, window.number)
 
-    def _rng(self, epoch: int, stream: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, epoch, stream])
+    def _deal(self, epoch: int, size: int) -> np.ndarray:
+        """This rank's part of the pieces of one size, in random order."""
+        start, stop = self._dealt[size]
+        return self._permutation(self._sizes[size].count, epoch, 0, size)[start:stop]
+
+    def _permutation(self, n: int, epoch: int, *stream: int) -> np.ndarray:
+        numbers = np.arange(n, dtype=np.int32 if n < 1 << 31 else np.int64)
+        np.random.default_rng([self.seed, epoch, *stream]).shuffle(numbers)
+        return numbers
+
+
+@dataclass(frozen=True)
+class _Size:
+    """All pieces of one size. images: how many there are; of_image: pieces of each, of every size; slots: int64, which
+    of those have this size; tokens: how many each of them holds.
+    """
+
+    images: int
+    of_image: int
+    slots: np.ndarray
+    tokens: int
+
+    @property
+    def count(self) -> int:
+        return self.images * len(self.slots)
+
+    def pieces(self, numbers: np.ndarray) -> np.ndarray:
+        """Numbers among the pieces of this size → numbers among all."""
+        images, slot = np.divmod(numbers.astype(np.int64), len(self.slots))
+        return images * self.of_image + self.slots[slot]
