@@ -8,6 +8,7 @@ come, a few thousand lines at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,29 @@ def read_skipped(folder: Path, manifest: Manifest) -> pa.Table:
     return _read(folder / SKIPPED, manifest.skipped, OF_SKIPPED)
 
 
+def stream_index(folder: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]:
+    """The lines of the index, some thousand at a time; checked like `read_index`, but for ids that are doubled."""
+    path, seen = folder / INDEX, 0
+    ends = np.cumsum([stored.rows for stored in manifest.shards])
+    with _opened(path, manifest.index, OF_IMAGES) as file:
+        for lines in file.iter_batches(_LINES):
+            images = np.arange(seen, seen + len(lines))
+            shard = np.searchsorted(ends, images, side="right")
+            row = images - np.concatenate([[0], ends])[shard]
+            if not (np.array_equal(lines["shard"], shard) and np.array_equal(lines["row"], row)):
+                raise _wrong(path, "the images in the order of the shards", "another order")
+            if lines["id"].null_count:
+                raise _wrong(path, "an id for each image", "images without")
+            seen += len(lines)
+            yield lines
+
+
+def stream_skipped(folder: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]:
+    """The lines of `read_skipped`, some thousand at a time."""
+    with _opened(folder / SKIPPED, manifest.skipped, OF_SKIPPED) as file:
+        yield from file.iter_batches(_LINES)
+
+
 def _write(folder: Path, name: str, schema: pa.Schema, parts: Iterable[dict[str, list[Any]]]) -> StoredTable:
     rows, held, waiting = 0, 0, []
     with atomic_write(folder / name) as temporary, pq.ParquetWriter(temporary, schema) as file:
@@ -85,6 +109,12 @@ def _write(folder: Path, name: str, schema: pa.Schema, parts: Iterable[dict[str,
 
 
 def _read(path: Path, stored: StoredTable, schema: pa.Schema) -> pa.Table:
+    with _opened(path, stored, schema) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(path: Path, stored: StoredTable, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
     found = sha256_of(path)
     if found != stored.sha256:
         raise _wrong(path, f"SHA-256 {stored.sha256[:12]}", found[:12])
@@ -94,12 +124,12 @@ def _read(path: Path, stored: StoredTable, schema: pa.Schema) -> pa.Table:
             size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
             if metadata.num_rows != stored.rows or size > stored.rows * _BYTES_PER_LINE + (1 << 20):
                 raise _wrong(path, f"{stored.rows} lines", f"{metadata.num_rows} in {size} bytes")
-            table = file.read()
+            columns = file.schema_arrow
+            if columns.names != schema.names or columns.types != schema.types:
+                raise _wrong(path, f"columns {schema.names}", str(columns.names))
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise _wrong(path, "a parquet file", str(error).partition("\n")[0]) from None
-    if table.schema.names != schema.names or table.schema.types != schema.types:
-        raise _wrong(path, f"columns {schema.names}", str(table.schema.names))
-    return table
 
 
 def _wrong(path: Path, expected: str, found: str) -> InsightError:
