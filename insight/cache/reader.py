@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +108,7 @@ class FeatureCache:
         """A token's image, and its row and column on the patch grid."""
         _check_range("token", token, self.n_tokens)
         image, place = divmod(token, self.tokens_per_image)
-        patch = int(self._positions_of(image)[place]) if self.manifest.form.has_positions else place
+        patch = int(self.positions(image, 1)[0, place]) if self.manifest.form.has_positions else place
         return image, *divmod(patch, self.grid[1])
 
     def image(self, image: int) -> Float[Tensor, "t d"]:
@@ -173,9 +173,8 @@ class FeatureCache:
 
         files = (*self.manifest.shards, self.manifest.index, self.manifest.skipped)
         damage = []
-        with tqdm(
-            total=sum(stored.bytes for stored in files), desc="verifying", unit="B", unit_scale=True, delay=2
-        ) as bar:
+        size = sum(stored.bytes for stored in files)
+        with tqdm(total=size, desc="verifying", unit="B", unit_scale=True, delay=2) as bar:
             for stored in files:
                 found = sha256_of(self.folder / stored.file)
                 if found != stored.sha256:
@@ -189,10 +188,6 @@ class FeatureCache:
         tokens = Tokens.empty(images * self.tokens_per_image, self.manifest.form)
         self._shards.read(np.array([[first, images]]) * self._shards.blocks, tokens)
         return tokens
-
-    @lru_cache(maxsize=1024)
-    def _positions_of(self, image: int) -> Tensor:
-        return self.positions(image, 1)[0]
 
     def _of_images(self, name: str, first: int, images: int) -> Tensor:
         """Rows of one of the small tensors; all of them are read, because their check is of all."""

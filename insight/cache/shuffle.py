@@ -52,8 +52,8 @@ class ShufflePlan:
         self.n_tokens = sum(count * size.tokens for count, size in zip(counts, self._sizes, strict=True))
         if not self.n_tokens:
             raise InsightError(
-                f"expected at least {world} pieces of images, one for each process, found"
-                f" {images * len(lengths)}; use fewer processes or more images"
+                f"expected tokens for each of {world} processes, found {images * len(lengths)} pieces of images in all;"
+                " use fewer processes or more images"
             )
         self.n_windows = min(-(-self.n_tokens // max(window_tokens, 1)), max(counts))
 
