@@ -51,17 +51,15 @@ def train_dictionary(
 ) -> SparseAutoencoder:
     """Train a Matryoshka autoencoder on a cache; `out` becomes a model without relations and names.
 
-    `concepts` defaults to `fitting_size`, `steps` to three passes over the cache, at least 1,000 steps. The cache's
-    checksums are compared first (about a second a gigabyte): a flipped bit must not end in a dictionary.
+    `concepts` defaults to `fitting_size`, `steps` to three passes over the cache, at least 1,000 steps.
     """
-    cache.verify()
     n_concepts = concepts or fitting_size(cache.n_tokens)
     config = SaeConfig(dim=cache.dim, n_concepts=n_concepts, k=k, selection=selection)
     steps = steps or max(FEWEST_STEPS, -(-PASSES * cache.n_tokens // batch_size))
     settings = TrainConfig(
         steps=steps, batch_size=batch_size, lr=lr, seed=seed, decay_steps=int(SHARE_OF_DECAY * steps)
     )
-    extra = {"backbone": cache.manifest["backbone"], "images": cache.n_images}
+    extra = {"backbone": cache.manifest.backbone, "images": cache.n_images}
     return train(cache, config, settings, out, extra=extra, device=device, monitor=monitor)
 
 
@@ -77,12 +75,11 @@ def relate_concepts(
     """One pass over the cache: how well the dictionary does, the concept graph, each concept's strongest patches.
 
     Writes `relations.npz`, `examples.parquet`, `concepts.parquet` (without names) and the "quality" and "relations"
-    of `config.json` into the model's folder. The cache's checksums are compared first.
+    of `config.json` into the model's folder.
     """
     sae = SparseAutoencoder.from_pretrained(folder).to(device).eval()
     config = _config(folder)
     cache.require(config["backbone"]["fingerprint"])
-    cache.verify()
     cooccurrence = Cooccurrence(sae.config.n_concepts)
     exemplars = Exemplars(sae.config.n_concepts)  # the strongest patches, for naming as published …
     examples = Exemplars(sae.config.n_concepts)  # … and the strongest patch of each image, to be looked at
@@ -176,7 +173,7 @@ def build_model(
     encoder = load_backbone(backbone, device=device)
     if not encoder.has_text:
         raise InsightError(
-            f"backbone {backbone} has no text space to name concepts in; use `insight cache`, `train` and `relate`"
+            f"backbone {backbone} has no text space to name concepts in; use `insight cache write`, `train` and `relate`"
         )
     cache = write_cache(photos, encoder, cache_folder)
     print(f"2/4 a dictionary of concepts from {cache.n_tokens:,} patches", flush=True)

@@ -60,4 +60,5 @@ def _sums(rows: Tensor) -> Tensor:
     """int64 [n]: the sum of the words of each row [n, ...], modulo 2^64."""
     raw = rows.contiguous().view(torch.uint8)
     width = next(width for width in _WORDS if raw.shape[1] % width == 0)
-    return raw.view(_WORDS[width]).sum(1, dtype=torch.int64)
+    words = raw.flatten().view(_WORDS[width])  # flat, because a sole row may have any stride
+    return words.view(len(raw), raw.shape[1] // width).sum(1, dtype=torch.int64)

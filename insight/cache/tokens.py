@@ -1,7 +1,7 @@
 """Blocks of tokens out of a row of shards: what training, scans and single images all read through.
 
 Images, tokens and blocks of a cache are numbered through in the order of the shards: token k of the t of image i is
-t i + k, block b of its p blocks is p i + b. Every block that is read is compared with its check, while it is still warm.
+t i + k, block b of its p blocks is p i + b. Every block that is read is compared with its check.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def build(
     """Cache the photos of FOLDER, train a dictionary on their patches, relate its concepts and name them.
 
     Finished steps are not done again, and a killed run goes on where it stopped: give the same command again. The
-    steps alone, with all their settings, are `insight cache`, `train`, `relate` and `name`.
+    steps alone, with all their settings, are `insight cache write`, `train`, `relate` and `name`.
 
     Args:
         out: Folder to write the model to.

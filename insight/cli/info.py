@@ -21,9 +21,9 @@ def info(path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PATH
             "backbone": f"{cache.backbone} ({cache.fingerprint[:12]}…)",
             "photos": f"{cache.n_images:,}",
             "patches": f"{cache.n_tokens:,} on a grid of {cache.grid[0]} × {cache.grid[1]}, {cache.dim} values each",
-            "stored as": cache.manifest["dtype"],
+            "stored as": cache.manifest.dtype,
         }
-        facts |= {f"could not read {entry['id']}": entry["reason"] for entry in cache.manifest["skipped"]}
+        facts |= {f"could not read {entry['id']}": entry["reason"] for entry in cache.skipped.to_pylist()}
     elif (path / "config.json").exists():
         facts = {"model": str(path), **describe_model(read_json(path / "config.json"))}
     else:

@@ -34,8 +34,9 @@ def make_cache(
     grid: tuple[int, int] | None = None,
     classes: int = 0,
 ) -> Made:
-    """Write patches float32 [n, t, d] as a cache with shards of `rows` images. grid: of which t patches were kept, drawn
-    at random (default: one row of t); classes: how many there are masks of.
+    """Write patches float32 [n, t, d] as a cache with shards of `rows` images.
+
+    grid: of which t patches were kept, drawn at random (default: one row of t); classes: how many masks know.
     """
     n, t, d = patches.shape
     grid = grid or (1, t)
