@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from sae.errors import InsightError
 
@@ -39,9 +40,14 @@ def decode_mask(file: Path | bytes, place: str, n_classes: int) -> np.ndarray:
     file: a path or the bytes of a file, `place` is what a `BadImage` calls it. A palette's colours do not matter.
     """
     with opened(file, place) as image:
-        if image.mode not in _ONE_NUMBER_A_PIXEL:
-            raise BadImage(place, f"expected a mask with one number a pixel, found an image of mode {image.mode}")
-        mask = np.asarray(image).astype(np.int32)
+        return mask_of(image, place, n_classes)
+
+
+def mask_of(image: Image.Image, place: str, n_classes: int) -> np.ndarray:
+    """The same of an image that is open already."""
+    if image.mode not in _ONE_NUMBER_A_PIXEL:
+        raise BadImage(place, f"expected a mask with one number a pixel, found an image of mode {image.mode}")
+    mask = np.asarray(image).astype(np.int32)
     mask[mask == VOID] = -1
     if mask.max() >= n_classes or mask.min() < -1:
         wrong = int(mask.max() if mask.max() >= n_classes else mask.min())

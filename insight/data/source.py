@@ -12,6 +12,8 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from .decode import BadImage
+
 
 @dataclass(frozen=True)
 class Item:
@@ -60,3 +62,12 @@ class ImageSource(Protocol):
         An image that is not good has a `load` that raises `BadImage`. `InsightError` when the source itself cannot be
         read now (it is gone, or the machine is in trouble): nothing is known of its images then.
         """
+
+
+def bad_item(id: str, place: str, reason: str) -> Item:
+    """An image that is known not to be good before anything is decoded; `place` is what its `BadImage` calls it."""
+
+    def load() -> Image.Image:
+        raise BadImage(place, reason)
+
+    return Item(id, None, None, load)
