@@ -74,7 +74,9 @@ class Layer(Backbone):
 
 
 def encode_together(backbones: Sequence[Backbone], images: Sequence[Tensor]) -> list[DenseFeatures]:
-    """What each backbone's `encode_image` gives for its photos, bit for bit, in the order of the backbones.
+    """What each backbone's `encode_image` gives for its photos, in the order of the backbones.
+
+    By the same operations in the same order, so on a CPU the numbers are equal bit for bit.
 
     images: for each backbone a batch [B, 3, S, S] of its `transform` on its device. Layers of the same base (and the
     base) that are given the same tensor, the object itself and not an equal one, run each block once: `load_together`
