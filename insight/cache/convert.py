@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sae.errors import InsightError
 
-from .derive import derive, origin
+from .derive import derive, origin, seed_of
 from .dtypes import check_dtype, pack, unpack
 from .index import stream_skipped
 from .reader import FeatureCache
@@ -28,7 +28,8 @@ def convert_cache(cache: Path | str, out: Path | str, dtype: str) -> FeatureCach
     old = FeatureCache.open(cache)
     if check_dtype(dtype) == old.manifest.dtype:
         raise InsightError(f"{cache}: expected a cache of another dtype, found {dtype}, which it shall become")
-    like = replace(old.manifest, dtype=dtype, settings=origin("convert", [old], dtype=dtype))
+    settings = origin([old], {"command": "convert", "dtype": dtype}, seed_of(old))
+    like = replace(old.manifest, dtype=dtype, settings=settings)
 
     def change(tensors: dict[str, Tensor], ids: list[str]) -> dict[str, Tensor]:
         vectors = torch.empty(tensors["patches"].shape)

@@ -46,10 +46,19 @@ class NewShard:
         return len(self.images["id"])
 
 
-def origin(command: str, caches: Sequence[FeatureCache], **settings: Any) -> dict[str, Any]:
-    """The `settings` of a derived cache's manifest: what was done, how, and to which caches."""
+def origin(caches: Sequence[FeatureCache], how: dict[str, Any], seed: int | None) -> dict[str, Any]:
+    """The `settings` of a derived cache's manifest: how it was made and of which caches.
+
+    seed: by which `kept_positions` gives the patches of every image (what appended images must be thinned by), None
+    where it does not.
+    """
     made_of = [{"manifest_sha256": sha256_of(c.folder / FILE), "settings": c.manifest.settings} for c in caches]
-    return {"command": command, **settings, "caches": made_of}
+    return {"derived": how | {"caches": made_of}} | ({} if seed is None else {"seed": seed})
+
+
+def seed_of(cache: FeatureCache) -> int | None:
+    """The seed by which a cache's patches were kept, None where all were, or by no single seed."""
+    return cache.manifest.settings.get("seed") if cache.manifest.form.has_positions else None
 
 
 def cut(lines: Iterator[pa.RecordBatch], sizes: Iterable[int]) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ import numpy as np
 from sae.errors import InsightError
 from sae.files import atomic_write
 
-from .derive import NewShard, cut, derive, origin
+from .derive import NewShard, cut, derive, origin, seed_of
 from .index import stream_index, stream_skipped
 from .manifest import StoredShard
 from .reader import FeatureCache
@@ -39,7 +39,9 @@ def merge_caches(caches: Sequence[Path | str], out: Path | str) -> FeatureCache:
     _require_different_ids(opened)
     manifests = [cache.manifest for cache in opened]
     sources = {tuple(sorted(source.items())): source for manifest in manifests for source in manifest.sources}
-    like = replace(manifests[0], sources=tuple(sources.values()), settings=origin("merge", opened))
+    seeds = {seed_of(cache) for cache in opened}
+    settings = origin(opened, {"command": "merge"}, seeds.pop() if len(seeds) == 1 else None)
+    like = replace(manifests[0], sources=tuple(sources.values()), settings=settings)
 
     def shards() -> Iterator[NewShard]:
         for cache in opened:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sae.errors import InsightError
 
-from .derive import derive, origin
+from .derive import derive, origin, seed_of
 from .index import stream_index, stream_skipped
 from .positions import patch_keys, smallest
 from .reader import FeatureCache
@@ -37,8 +37,11 @@ def sample_cache(
     _require("images", images, old.n_images, old)
     _require("tokens", tokens, old.tokens_per_image, old)
     keep = old.tokens_per_image if tokens is None else tokens
-    settings = origin("sample", [old], images=images, tokens=tokens, seed=seed)
-    like = replace(old.manifest, tokens_per_image=keep, settings=settings)
+    drawn_by = seed_of(old)
+    if keep < old.tokens_per_image:
+        drawn_by = seed if drawn_by == seed or not old.manifest.form.has_positions else None
+    how = {"command": "sample", "images": images, "tokens": tokens, "seed": seed}
+    like = replace(old.manifest, tokens_per_image=keep, settings=origin([old], how, drawn_by))
     chosen = _draw(old, old.n_images if images is None else images, seed)
     shards = partial(rewritten, old, chosen, like.form, _thinning(old, keep, seed))
     return derive(Path(out), like, shards, stream_skipped(old.folder, old.manifest))
@@ -74,9 +77,8 @@ def _thinning(cache: FeatureCache, keep: int, seed: int) -> Callable[[dict[str, 
             raise InsightError(f"{cache.folder}: expected positions from 0 to {grid - 1}, found others; make it again")
         kept = [smallest(patch_keys(id, grid, seed)[row], keep) for id, row in zip(ids, there.numpy(), strict=True)]
         places = torch.from_numpy(np.stack(kept)).long()
-        of_patches = {name: tensors[name] for name in ("patches", "scales", "classes") if name in tensors}
-        of_patches["positions"] = there
         image = torch.arange(len(ids))[:, None]
-        return {"pooled": tensors["pooled"]} | {name: rows[image, places] for name, rows in of_patches.items()}
+        of_images = {"pooled": tensors.pop("pooled")}
+        return of_images | {name: tensor[image, places] for name, tensor in (tensors | {"positions": there}).items()}
 
     return change

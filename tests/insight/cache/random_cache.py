@@ -27,6 +27,7 @@ def random_cache(
     tokens: int | None = None,
     classes: tuple[str, ...] = (),
     fingerprint: str = "ab" * 32,
+    scale: float = 1.0,
     seed: int = 0,
 ) -> FeatureCache:
     """A cache with shards of so many images each, called `name`/0.jpg and so on; every fourth has no label, every
@@ -38,7 +39,7 @@ def random_cache(
     form = Form(kept, dim, dtype, kept < patches, bool(classes))
     shards, columns, number = [], [], 0
     for place, count in enumerate(rows):
-        spread = np.exp(rng.normal(size=(count, kept, 1)))
+        spread = scale * np.exp(rng.normal(size=(count, kept, 1)))
         vectors = torch.from_numpy((rng.normal(size=(count, kept, dim)) * spread).astype(np.float32))
         stored, scales = pack(vectors, dtype)
         tensors = {"patches": stored, "pooled": vectors.mean(1)} | ({} if scales is None else {"scales": scales})
