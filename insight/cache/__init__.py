@@ -5,6 +5,6 @@ A cache is a folder: `manifest.json` (what it is, checksums; written last), `ind
 """
 
 from .reader import FeatureCache
-from .writer import write_cache
+from .writer import write_cache, write_caches
 
-__all__ = ["FeatureCache", "write_cache"]
+__all__ = ["FeatureCache", "write_cache", "write_caches"]

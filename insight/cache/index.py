@@ -37,7 +37,7 @@ _LINES = 1 << 16
 _BYTES_PER_LINE = 1 << 13  # an id is a path, at most 4096 bytes; more than this is not an index but an attack
 
 
-def write_index(folder: Path, shards: Iterable[dict[str, list[Any]]]) -> StoredTable:
+def write_index(folder: Path, shards: Iterable[dict[str, list[Any]]], name: str = INDEX) -> StoredTable:
     """Write the index from the columns id, source, label and split of the images of each shard, in order."""
 
     def placed() -> Iterator[dict[str, list[Any]]]:
@@ -45,17 +45,17 @@ def write_index(folder: Path, shards: Iterable[dict[str, list[Any]]]) -> StoredT
             rows = len(columns["id"])
             yield columns | {"shard": [number] * rows, "row": list(range(rows))}
 
-    return _write(folder, INDEX, OF_IMAGES, placed())
+    return _write(folder, name, OF_IMAGES, placed())
 
 
-def write_skipped(folder: Path, parts: Iterable[dict[str, list[Any]]]) -> StoredTable:
+def write_skipped(folder: Path, parts: Iterable[dict[str, list[Any]]], name: str = SKIPPED) -> StoredTable:
     """Write the list of images that gave no features, from columns id, source and reason."""
-    return _write(folder, SKIPPED, OF_SKIPPED, parts)
+    return _write(folder, name, OF_SKIPPED, parts)
 
 
 def read_index(folder: Path, manifest: Manifest) -> pa.Table:
     """Read the index and check it against the manifest: bytes, columns, one line per image, each id once."""
-    path = folder / INDEX
+    path = folder / manifest.index.file
     table = _read(path, manifest.index, OF_IMAGES)
     rows = [stored.rows for stored in manifest.shards]
     shard = np.repeat(np.arange(len(rows), dtype=np.int32), rows)
@@ -69,12 +69,12 @@ def read_index(folder: Path, manifest: Manifest) -> pa.Table:
 
 def read_skipped(folder: Path, manifest: Manifest) -> pa.Table:
     """Read the list of images that gave no features, checked against the manifest."""
-    return _read(folder / SKIPPED, manifest.skipped, OF_SKIPPED)
+    return _read(folder / manifest.skipped.file, manifest.skipped, OF_SKIPPED)
 
 
 def stream_index(folder: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]:
     """The lines of the index, some thousand at a time; checked like `read_index`, but for ids that are doubled."""
-    path, seen = folder / INDEX, 0
+    path, seen = folder / manifest.index.file, 0
     ends = np.cumsum([stored.rows for stored in manifest.shards])
     with _opened(path, manifest.index, OF_IMAGES) as file:
         for lines in file.iter_batches(_LINES):
@@ -91,7 +91,7 @@ def stream_index(folder: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]:
 
 def stream_skipped(folder: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]:
     """The lines of `read_skipped`, some thousand at a time."""
-    with _opened(folder / SKIPPED, manifest.skipped, OF_SKIPPED) as file:
+    with _opened(folder / manifest.skipped.file, manifest.skipped, OF_SKIPPED) as file:
         yield from file.iter_batches(_LINES)
 
 

@@ -1,15 +1,21 @@
 """What an unfinished cache remembers, so that the same command goes on where a killed one stopped.
 
-A folder `unfinished/` beside the shards: `settings.json` (what was asked for), `images.parquet` (the ids, fixed
-when the run began) and one `shard-NNNNN.json` per finished shard (its images, the files that gave none, its
-checksum). Each appears whole or not at all, a shard's note after the shard; the folder goes when the manifest is there.
+A folder `unfinished/` beside the shards: `settings.json` (what was asked for), `parts.parquet` (part, item: what is to
+be read, fixed when the run began), one `shard-*.json` per finished shard (its images, those that gave no features, its
+checksum, whether its part ends there) and one `shard-*.log` per shard in the making (see `batches`). Each but the logs
+appears whole or not at all, a shard's note after the shard; the folder goes when the manifest is there.
+
+Part P becomes `shard-P`, `shard-P-1`, `shard-P-2` and so on (five digits each), one for every `shard_images` images
+that were read, good or bad. Whoever writes a part needs to know of nothing but that part.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from hashlib import sha256
+from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,112 +25,182 @@ import pyarrow.parquet as pq
 from sae.errors import InsightError
 from sae.files import atomic_write, read_json, write_json
 
+from .batches import Seen
 from .manifest import StoredShard
 
 FOLDER = "unfinished"
+_SETTINGS = "settings.json"
+_OF_PARTS = pa.schema([pa.field("part", pa.int64(), nullable=False), pa.field("item", pa.string(), nullable=False)])
+_LINES = 1 << 16
 
 
 @dataclass(frozen=True)
-class Done:
-    """A finished stretch of the list: its shard (None if no file in it gave an image), its images, its bad files."""
+class Note:
+    """A finished shard. shard: None if no image of it is good; next: number in the part of the image that comes after
+    it; last: whether the part ends with it."""
 
     shard: StoredShard | None
-    ids: list[str]
-    skipped: list[dict[str, str]]
+    seen: Seen
+    next: int
+    last: bool
 
 
+@dataclass(frozen=True)
 class Journal:
-    """The notes of one run. ids: all files of the run, in order; done: finished stretches by number."""
+    """The notes of one run in the folder `out`. asked: settings of its `Request`; first, n_parts: the parts' numbers;
+    items: digest of what the source listed when the run began; base: SHA-256 of the manifest that images are appended
+    to, None where there was none."""
 
-    def __init__(self, out: Path, ids: list[str], shard_images: int) -> None:
-        self.out = out
-        self.folder = out / FOLDER
-        self.ids = ids
-        self.shard_images = shard_images
-        self.done: dict[int, Done] = {}
+    out: Path
+    asked: dict[str, Any]
+    first: int
+    n_parts: int
+    items: str
+    base: str | None
 
     @property
-    def n_stretches(self) -> int:
-        """How many stretches of `shard_images` files the list is cut into; each becomes one shard."""
-        return -(-len(self.ids) // self.shard_images)
+    def folder(self) -> Path:
+        """Where the notes are."""
+        return self.out / FOLDER
 
-    def stretch(self, number: int) -> list[str]:
-        """The ids of one stretch."""
-        return self.ids[number * self.shard_images : (number + 1) * self.shard_images]
-
-    @classmethod
-    def begin(cls, out: Path, settings: dict[str, Any], ids: Sequence[str]) -> Journal:
-        """Note a new run; the settings are written last, so that a run without them has not begun."""
-        journal = cls(out, list(ids), settings["shard_images"])
-        shutil.rmtree(journal.folder, ignore_errors=True)
-        with atomic_write(journal.folder / "images.parquet") as temporary:
-            pq.write_table(pa.table({"id": pa.array(journal.ids, pa.string())}), temporary)
-        write_json(journal.folder / "settings.json", settings)
-        return journal
+    @property
+    def parts_file(self) -> Path:
+        """Which parts there are; runs with the same bytes in it have the same parts."""
+        return self.folder / "parts.parquet"
 
     @classmethod
-    def resume(cls, out: Path, settings: dict[str, Any]) -> Journal | None:
-        """The run that was begun in `out`, None if there is none; `InsightError` if it had other settings."""
+    def begin(
+        cls,
+        out: Path,
+        asked: dict[str, Any],
+        parts: Iterable[list[str]],
+        *,
+        first: int = 0,
+        listed: ItemsDigest | None = None,
+        base: str | None = None,
+    ) -> Journal:
+        """Note a new run; the settings are written last, so that a run without them has not begun.
+
+        listed: digest of all that the source has when `parts`, some of it, have been taken; None where they are all.
+        """
         folder = out / FOLDER
-        if not (folder / "settings.json").exists():
-            return None
-        check_settings(out, read_json(folder / "settings.json"), settings)
-        try:
-            ids = pq.read_table(folder / "images.parquet")["id"].to_pylist()
-        except (pa.ArrowException, OSError, KeyError):
-            raise InsightError(f"{folder / 'images.parquet'}: cannot be read; delete {out} and begin again") from None
-        journal = cls(out, ids, settings["shard_images"])
-        for number in range(journal.n_stretches):
-            journal._recall(number)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        digest, n_parts = ItemsDigest(), 0
+        with atomic_write(folder / "parts.parquet") as temporary, pq.ParquetWriter(temporary, _OF_PARTS) as file:
+            waiting: list[tuple[int, str]] = []
+            for number, part in enumerate(filter(None, parts), first):
+                n_parts += 1
+                digest.add(part)
+                waiting += [(number, item) for item in part]
+                if len(waiting) >= _LINES:
+                    file.write_table(_lines(waiting))
+                    waiting = []
+            file.write_table(_lines(waiting))
+        journal = cls(out, asked, first, n_parts, (listed or digest).hex(), base)
+        fields = {name: value for name, value in vars(journal).items() if name != "out"}
+        write_json(folder / _SETTINGS, fields)
         return journal
 
-    def finish(self, number: int, done: Done) -> None:
-        """Note that a stretch is done; its shard, if any, is on disk already."""
-        write_json(self._note(number), asdict(done))
-        self.done[number] = done
+    @classmethod
+    def resume(cls, out: Path) -> Journal | None:
+        """The run that was begun in `out`, None if there is none; `InsightError` if another command began it."""
+        path = out / FOLDER / _SETTINGS
+        if not path.exists():
+            return None
+        fields = read_json(path)
+        try:
+            return cls(out, **fields)
+        except TypeError:
+            raise InsightError(
+                f"{out}: holds what another command has begun; run that one again, write to another folder, or delete"
+                " this one"
+            ) from None
+
+    def parts(self, rank: int = 0, world: int = 1) -> Iterator[tuple[int, list[str]]]:
+        """Number and items of the parts whose number is `rank` modulo `world`, in order, a few at a time."""
+
+        def lines() -> Iterator[tuple[int, str]]:
+            with pq.ParquetFile(self.parts_file) as file:
+                for batch in file.iter_batches(_LINES):
+                    yield from zip(batch["part"].to_pylist(), batch["item"].to_pylist(), strict=True)
+
+        try:
+            for number, group in groupby(lines(), lambda line: line[0]):
+                if number % world == rank:
+                    yield number, [item for _, item in group]
+        except pa.ArrowException as error:
+            raise InsightError(
+                f"{self.parts_file}: damaged ({str(error).splitlines()[0]}); delete {self.out} and begin again"
+            ) from None
+
+    def note(self, part: int, number: int) -> Note | None:
+        """What is noted of a shard of a part; None when it is not finished, or somebody took it away."""
+        path = self._note(part, number)
+        if not path.exists():
+            return None
+        fields = read_json(path)
+        shard = StoredShard(**fields["shard"]) if fields["shard"] else None
+        if shard and not _has_size(self.out / shard.file, shard.bytes):
+            return None
+        return Note(shard, Seen(**fields["seen"]), fields["next"], fields["last"])
+
+    def finish(self, part: int, number: int, note: Note) -> None:
+        """Note that a shard is done; it is on disk already, if any of its images is good."""
+        write_json(self._note(part, number), asdict(note))
+
+    def notes(self) -> Iterator[Note]:
+        """All notes of a run that is done, in the order of the parts."""
+        for part in range(self.first, self.first + self.n_parts):
+            for number in count():
+                note = self.note(part, number)
+                if note is None:
+                    raise InsightError(
+                        f"{self.out / shard_name(part, number)}.safetensors: vanished while the cache was written; run"
+                        " the same command again"
+                    )
+                yield note
+                if note.last:
+                    break
+
+    def log(self, part: int, number: int) -> Path:
+        """The file of batches of a shard in the making."""
+        return self.folder / f"{shard_name(part, number)}.log"
 
     def remove(self) -> None:
-        """The cache is whole, or nothing can come of this run: forget it."""
+        """The cache is whole, or nothing can come of this run: forget it. A run without settings has not begun."""
+        (self.folder / _SETTINGS).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _note(self, number: int) -> Path:
-        return self.folder / f"{shard_name(number)}.json"
-
-    def _recall(self, number: int) -> None:
-        if not self._note(number).exists():
-            return
-        note = read_json(self._note(number))
-        shard = StoredShard(**note["shard"]) if note["shard"] else None
-        if shard and not _has_size(self.out / shard.file, shard.bytes):
-            return  # somebody took the shard away: it is made again
-        self.done[number] = Done(shard, note["ids"], note["skipped"])
+    def _note(self, part: int, number: int) -> Path:
+        return self.folder / f"{shard_name(part, number)}.json"
 
 
-def shard_name(number: int) -> str:
-    """`shard-00000` and so on."""
-    return f"shard-{number:05d}"
+class ItemsDigest:
+    """SHA-256 of all that a source lists, wherever it cuts it into parts."""
+
+    def __init__(self) -> None:
+        self._digest = sha256()
+
+    def add(self, items: Iterable[str]) -> None:
+        """Some more items, in order."""
+        for item in items:
+            text = item.encode("utf-8", "surrogatepass")
+            self._digest.update(len(text).to_bytes(8, "little") + text)
+
+    def hex(self) -> str:
+        """Of those added so far."""
+        return self._digest.hexdigest()
 
 
-def check_settings(out: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
-    """`InsightError` that says what differs, if anything does."""
-    there, wanted = _flat(found), _flat(asked)
-    differing = [
-        f"{name} is {there.get(name)!r} there and {wanted.get(name)!r} now"
-        for name in sorted(there.keys() | wanted.keys())
-        if there.get(name) != wanted.get(name)
-    ]
-    if differing:
-        raise InsightError(
-            f"{out}: holds a cache made with other settings: {'; '.join(differing)}; repeat those settings, write to"
-            " another folder, or delete this one"
-        )
+def shard_name(part: int, number: int) -> str:
+    """`shard-00003` for the first shard of part 3, then `shard-00003-00001` and so on."""
+    return f"shard-{part:05d}" + (f"-{number:05d}" if number else "")
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
+def _lines(waiting: list[tuple[int, str]]) -> pa.Table:
+    columns = {"part": [part for part, _ in waiting], "item": [item for _, item in waiting]}
+    return pa.table(columns, _OF_PARTS)
 
 
 def _has_size(path: Path, size: int) -> bool:

@@ -167,7 +167,8 @@ class _Checker:
 
     def table(self, value: Any, field: str, name: str) -> StoredTable:
         entry = self.of(value, field, dict)
-        stored = self.stored(entry, field, re.compile(re.escape(name)))
+        stem, _, suffix = name.partition(".")
+        stored = self.stored(entry, field, re.compile(rf"{stem}(-\d{{5,9}})?\.{suffix}"))  # numbered by appended images
         return StoredTable(**asdict(stored), rows=self.number(entry.get("rows"), f"{field}.rows", 0, 1 << 40))
 
     def names(self, value: Any, field: str) -> tuple[str, ...]:
