@@ -80,6 +80,10 @@ class TarReader:
             raise DamagedTar(f"cut short at byte {self._at}")
         return data
 
+    def skip(self) -> None:
+        """Leave the data of the member at hand unread; `DamagedTar` as of `data`."""
+        self._skip(self._data_stop - self._at)
+
     def _next_header(self) -> bytes | None:
         """Skip what is left of the member at hand; the next header, None at the end of the tar."""
         self._skip(-(-self._data_stop // BLOCK) * BLOCK - self._at)

@@ -71,14 +71,18 @@ def tar_images(reader: TarReader, start: int = 0, masks: bool = False) -> Iterat
                     given += 1
                     yield image
                 sample = _Sample(key)
-            wanted = given + len(sample.images) >= start
             if role == "image":
-                sample.images.append((stem, reason or (reader.data() if wanted else b"")))
+                data: bytes | str = reason or b""
+                if reason is None and given + len(sample.images) >= start:
+                    data = reader.data()
+                elif reason is None:
+                    reader.skip()  # here, so that an image that is cut short is none on this way either
+                sample.images.append((stem, data))
                 sample.held += member.size if reason is None else 0
             elif reason is None and role == "mask" and masks:
-                sample.masks[stem] = reader.data() if wanted else b""
+                sample.masks[stem] = reader.data()
                 sample.held += member.size
-            elif reason is None and role in ("label", "json") and member.size <= _MAX_TEXT and wanted:
+            elif reason is None and role in ("label", "json") and member.size <= _MAX_TEXT:
                 label = _label(reader.data(), role)
                 if label is not None:
                     sample.labels.setdefault(stem, label)

@@ -150,7 +150,8 @@ def _opened(place: str) -> Iterator[tuple[BinaryIO, int | None]]:
             with nullcontext() if ended else suppress(OSError):  # a command that we cut off cannot but fail
                 stream.close()
     except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0][:160]
+        status = re.search(r"exit -?\d+", str(error))  # of a command
+        reason = error.strerror or (status[0] if status else str(error)[:160])
         raise InsightError(
             f"{place}: cannot be read ({reason}); when it can, run the same command again: it goes on from there"
         ) from None
