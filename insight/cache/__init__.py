@@ -1,10 +1,14 @@
-"""Feature caches on disk: written once from photos and a backbone, read shuffled, in order, or by image.
+"""Feature caches on disk: written once from images and a backbone, read shuffled, in order, or by image.
 
-A cache is a folder: `manifest.json` (what it is, checksums; written last), `index.parquet` (one line per image) and
-`shard-NNNNN.safetensors` (patches, image vectors). Each can be read without this package.
+A cache is a folder: `manifest.json` (what it is, checksums; written last), `index.parquet` (one line per image),
+`skipped.parquet` (images that gave no features) and `shard-*.safetensors` (patches, image vectors). Each can be read
+without this package: docs/cache-format.md says how.
 """
 
+from .convert import convert_cache
+from .merge import merge_caches
 from .reader import FeatureCache
+from .sample import sample_cache
 from .writer import write_cache, write_caches
 
-__all__ = ["FeatureCache", "write_cache", "write_caches"]
+__all__ = ["FeatureCache", "convert_cache", "merge_caches", "sample_cache", "write_cache", "write_caches"]

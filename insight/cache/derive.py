@@ -118,7 +118,7 @@ def _require_same(out: Path, found: Any, settings: dict[str, Any]) -> None:
 def _prepare(out: Path) -> None:
     """Make `out`; it must be empty, ours, or not there, so that nobody's files end up among the shards."""
     out.mkdir(parents=True, exist_ok=True)
-    others = [path.name for path in out.iterdir() if path.name != ".lock"]
+    others = [path.name for path in out.iterdir() if not path.name.startswith(".lock")]
     if others and not (out / FOLDER).is_dir() and not (out / FILE).exists():
         raise InsightError(f"{out}: expected an empty folder, found other files ({min(others)}); write to another")
 

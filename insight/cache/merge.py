@@ -10,12 +10,11 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
-
 from sae.errors import InsightError
 from sae.files import atomic_write
 
 from .derive import NewShard, cut, derive, origin, seed_of
+from .ids import IdSet
 from .index import stream_index, stream_skipped
 from .manifest import StoredShard
 from .reader import FeatureCache
@@ -68,28 +67,21 @@ def _compare(what: str, one: object, two: object, first: FeatureCache, other: Fe
 
 
 def _require_different_ids(caches: Sequence[FeatureCache]) -> None:
-    """Compares 64 bits of a hash of each id, eight bytes an image; ids are compared where those agree."""
-    keys = np.sort(np.concatenate([np.array([_key(id) for id in _ids(cache)], dtype=np.uint64) for cache in caches]))
-    suspects = set(keys[1:][keys[1:] == keys[:-1]].tolist())
+    doubled = IdSet(ids for cache in caches for ids in _ids(cache)).doubled()
     seen: dict[str, FeatureCache] = {}
-    for cache in caches if suspects else []:
-        for id in _ids(cache):
-            if _key(id) in suspects:
-                if id in seen:
-                    raise InsightError(
-                        f"{cache.folder}: expected other images than in {seen[id].folder}, found {id!r} in both; an id"
-                        " can only be once in a cache"
-                    )
-                seen[id] = cache
+    for cache in caches if len(doubled) else []:
+        for id in (id for ids in _ids(cache) for id in ids if id in doubled):
+            if id in seen:
+                raise InsightError(
+                    f"{cache.folder}: expected other images than in {seen[id].folder}, found {id!r} in both; an id can"
+                    " only be once in a cache"
+                )
+            seen[id] = cache
 
 
-def _ids(cache: FeatureCache) -> Iterator[str]:
+def _ids(cache: FeatureCache) -> Iterator[list[str]]:
     for lines in stream_index(cache.folder, cache.manifest):
-        yield from lines["id"].to_pylist()
-
-
-def _key(id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest(), "little")
+        yield lines["id"].to_pylist()
 
 
 def _link_or_copy(source: Path, stored: StoredShard, target: Path) -> tuple[int, str]:

@@ -41,8 +41,12 @@ def sample_cache(
     if keep < old.tokens_per_image:
         drawn_by = seed if drawn_by == seed or not old.manifest.form.has_positions else None
     how = {"command": "sample", "images": images, "tokens": tokens, "seed": seed}
-    like = replace(old.manifest, tokens_per_image=keep, settings=origin([old], how, drawn_by))
     chosen = _draw(old, old.n_images if images is None else images, seed)
+    sources = old.manifest.sources
+    if len(chosen) < old.n_images:  # no longer all that a source lists
+        sources = tuple({name: text for name, text in source.items() if name != "items"} for source in sources)
+    settings = origin([old], how, drawn_by)
+    like = replace(old.manifest, tokens_per_image=keep, sources=sources, settings=settings)
     shards = partial(rewritten, old, chosen, like.form, _thinning(old, keep, seed))
     return derive(Path(out), like, shards, stream_skipped(old.folder, old.manifest))
 

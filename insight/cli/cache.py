@@ -1,36 +1,198 @@
-"""`insight cache`: patch features of a folder of photographs, once, on disk."""
+"""`insight cache write|verify|info|merge|convert|sample`: patch features of images, once, on disk."""
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Union
 
-from .options import Device, Photos, pick_device
+import tyro
+
+from .info import facts_of_cache, print_facts
+from .options import Cache, Device, pick_device
+
+Source = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(
+        metavar="SOURCE",
+        help="Folder of images (searched recursively), list of images (.txt, .csv, .tsv, .jsonl, .parquet), tar shards"
+        " ('data/{00000..00099}.tar'), 'torchvision:NAME?root=FOLDER' or 'hf:NAME?split=train'.",
+    ),
+]
+Caches = Annotated[
+    tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="CACHE...", help="Folders of feature caches.")
+]
+Dtype = Literal["float16", "bfloat16", "float32", "int8"]
 
 
-def cache(
-    folder: Photos,
+def write(
+    source: Source,
     /,
-    out: Path,
-    backbone: str = "small",
-    dtype: Literal["float16", "bfloat16", "float32", "int8"] = "float16",
+    out: tuple[Path, ...],
+    backbone: tuple[str, ...] = ("small",),
+    dtype: Dtype = "float16",
+    tokens: int | None = None,
+    seed: int = 0,
+    append: bool = False,
+    masks: Path | None = None,
+    classes: Path | None = None,
+    splits: dict[str, Path] | None = None,
     batch_size: int = 16,
+    shard_images: int = 256,
+    workers: int | None = None,
     device: Device = None,
 ) -> None:
-    """Encode every photo of FOLDER and write its patch features to a cache.
+    """Encode every image of SOURCE and write its patch features to a cache.
 
-    Photos that cannot be read are skipped, counted and listed in OUT/manifest.json. A killed run goes on where it
-    stopped when the same command is given again.
+    Images that give no features are skipped, counted and listed in OUT/skipped.parquet. A killed run goes on where it
+    stopped when the same command is given again. Several processes share the work:
+    torchrun --nproc-per-node 2 -m insight cache write ...
+
+    Args:
+        out: Folder to write the cache to; with several backbones a folder for each, in their order.
+        backbone: Encoder: `small`, `openclip:MODEL/PRETRAINED` or `timm:MODEL`, or NAME@BLOCK for what goes into a
+            block of one. Several share one pass over the images: --backbone small small@6 --out A B.
+        dtype: How features are stored; int8 has a scale for each patch and half the bytes of float16.
+        tokens: Patches kept of each image, drawn at random (default: all).
+        seed: Seed of that draw.
+        append: Add the images of SOURCE that a finished cache in OUT has not got yet.
+        masks: Folder of masks, a PNG with the class of every pixel (255: none) for each image of a folder.
+        classes: Text file that names the classes of the masks, a line each.
+        splits: For each split a text file that lists its images, for a folder: --splits train a.txt test b.txt.
+        batch_size: Images a forward pass.
+        shard_images: Images a shard.
+        workers: Threads that read and decode images (default: one per core, at most 16).
+    """
+    import torch
+
+    from sae.distributed import local_device
+    from sae.errors import InsightError
+
+    from ..backbones import load_together
+    from ..cache import write_caches
+    from ..data import open_source
+
+    if len(out) != len(backbone):
+        raise InsightError(f"expected a folder (--out) for each backbone, found {len(out)} for {len(backbone)}")
+    images = open_source(source, masks=masks, classes=classes, splits=splits)
+    encoders = load_together(backbone, local_device(torch.device(pick_device(device))))
+    written = write_caches(
+        images,
+        dict(zip(out, encoders, strict=True)),
+        dtype=dtype,
+        tokens=tokens,
+        seed=seed,
+        shard_images=shard_images,
+        batch_size=batch_size,
+        workers=workers,
+        append=append,
+    )
+    for cache in written:
+        skipped = cache.manifest.skipped.rows
+        _say(
+            f"{cache.folder}: {cache.n_images:,} images, {cache.n_tokens:,} patches of {cache.dim} values"
+            + (f"; {skipped:,} images gave none: insight cache info {cache.folder}" if skipped else "")
+        )
+
+
+def verify(caches: Caches, /) -> None:
+    """Read every byte of the caches and compare it with their checksums; every damaged file is named."""
+    from sae.errors import InsightError
+
+    from ..cache import FeatureCache
+
+    damaged = []
+    for folder in _some(caches):
+        try:
+            cache = FeatureCache.open(folder)
+            cache.verify()
+            _say(f"{folder}: whole: {cache.n_images:,} images in {len(cache.manifest.shards):,} shards")
+        except InsightError as error:
+            damaged.append(str(error))
+    if damaged:
+        raise InsightError("; and ".join(damaged))
+
+
+def info(cache: Cache, /, json: bool = False) -> None:
+    """Say what a cache is: backbone, counts, bytes a patch, labels, splits, classes, what gave no features.
+
+    Args:
+        json: Print everything as one JSON object.
+    """
+    from json import dumps
+
+    from ..cache import FeatureCache
+    from ..cache.describe import describe_cache
+
+    found = describe_cache(FeatureCache.open(cache))
+    if json:
+        print(dumps(found, indent=1, ensure_ascii=False))
+    else:
+        print_facts(facts_of_cache(found))
+
+
+def merge(caches: Caches, /, out: Path) -> None:
+    """Make one cache of several of the same backbone, dtype and patches an image.
+
+    Shards are linked where the file system can, and else copied; the caches that are merged stay as they are.
 
     Args:
         out: Folder to write the cache to.
-        backbone: Encoder: `small`, `openclip:MODEL/PRETRAINED` or `timm:MODEL`.
-        dtype: How features are stored.
-        batch_size: Photos a forward pass.
     """
-    from ..backbones import load
-    from ..cache import write_cache
+    from ..cache import merge_caches
 
-    encoder = load(backbone, device=pick_device(device))
-    written = write_cache(folder, encoder, out, dtype=dtype, batch_size=batch_size)
-    skipped = len(written.manifest["skipped"])
-    print(f"{out}: {written.n_images} photos, {written.n_tokens} patches of {written.dim} values", end="")
-    print(f"; {skipped} files could not be read and are listed in its manifest" if skipped else "")
+    made = merge_caches(_some(caches), out)
+    _say(f"{out}: {made.n_images:,} images of {len(caches)} caches in {len(made.manifest.shards):,} shards")
+
+
+def convert(cache: Cache, /, out: Path, dtype: Dtype) -> None:
+    """Store a cache's features in another dtype; every block is checked on the way.
+
+    Args:
+        out: Folder to write the new cache to.
+        dtype: How its features are stored.
+    """
+    from ..cache import convert_cache
+
+    made = convert_cache(cache, out, dtype)
+    _say(f"{out}: {made.n_images:,} images in {dtype}")
+
+
+def sample(cache: Cache, /, out: Path, images: int | None = None, tokens: int | None = None, seed: int = 0) -> None:
+    """Draw a random part of a cache: some of its images, some of the patches of each, or both.
+
+    Args:
+        out: Folder to write the new cache to.
+        images: How many images (default: all).
+        tokens: How many patches of each (default: all that it has).
+        seed: Seed of the draw.
+    """
+    from ..cache import sample_cache
+
+    made = sample_cache(cache, out, images=images, tokens=tokens, seed=seed)
+    _say(f"{out}: {made.n_images:,} images, {made.tokens_per_image:,} patches each")
+
+
+SUBCOMMANDS = {f.__name__: f for f in (write, verify, info, merge, convert, sample)}
+_Chosen: Any = Union[  # noqa: UP007
+    tuple(
+        Annotated[Any, tyro.conf.subcommand(name, constructor=command, prefix_name=False)]
+        for name, command in SUBCOMMANDS.items()
+    )
+]
+
+
+def cache(subcommand: Annotated[_Chosen, tyro.conf.arg(name="")]) -> None:
+    """Write, check, describe, merge, convert or sample feature caches."""
+
+
+def _some(caches: tuple[Path, ...]) -> tuple[Path, ...]:
+    from sae.errors import InsightError
+
+    if not caches:
+        raise InsightError("expected at least one cache, found none; see insight cache --help")
+    return caches
+
+
+def _say(text: str) -> None:
+    """Print, but only once where torchrun started several processes."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text)

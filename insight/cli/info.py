@@ -1,9 +1,12 @@
 """`insight info`: what a cache or a model is."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
+
+_SHOWN = 8
 
 
 def info(path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PATH")], /) -> None:
@@ -12,22 +15,53 @@ def info(path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PATH
     from sae.files import read_json
 
     from ..cache import FeatureCache
+    from ..cache.describe import describe_cache
     from ..pipeline import describe_model
 
     if (path / "manifest.json").exists():
-        cache = FeatureCache.open(path)
-        facts = {
-            "feature cache": str(path),
-            "backbone": f"{cache.backbone} ({cache.fingerprint[:12]}…)",
-            "photos": f"{cache.n_images:,}",
-            "patches": f"{cache.n_tokens:,} on a grid of {cache.grid[0]} × {cache.grid[1]}, {cache.dim} values each",
-            "stored as": cache.manifest.dtype,
-        }
-        facts |= {f"could not read {entry['id']}": entry["reason"] for entry in cache.skipped.to_pylist()}
+        print_facts(facts_of_cache(describe_cache(FeatureCache.open(path))))
     elif (path / "config.json").exists():
-        facts = {"model": str(path), **describe_model(read_json(path / "config.json"))}
+        print_facts({"model": str(path), **describe_model(read_json(path / "config.json"))})
     else:
         raise InsightError(f"{path}: expected a cache (manifest.json) or a model (config.json), found neither")
-    width = max(len(key) for key in facts)
-    for key, value in facts.items():
-        print(f"{key:<{width}}  {value}")
+
+
+def facts_of_cache(cache: dict[str, Any]) -> dict[str, str]:
+    """What `describe_cache` says, as lines for a person."""
+    backbone = cache["backbone"]
+    height, width = backbone["grid"]
+    kept = (
+        f"{cache['tokens_per_image']} of the {height * width}" if cache["tokens_per_image"] < height * width else "all"
+    )
+    facts = {
+        "feature cache": cache["cache"],
+        "backbone": f"{backbone['name']} ({backbone['fingerprint'][:12]}…): {backbone['description']}",
+        "images": f"{cache['images']:,} in {cache['shards']:,} shards",
+        "patches": f"{cache['tokens']:,}, {kept} a grid of {height} × {width}, {cache['dim']} values each",
+        "stored as": f"{cache['dtype']}, {cache['bytes_per_token']:,.1f} bytes a patch, {cache['bytes']:,} in all",
+        "labels": _counted(cache["labels"], cache["unlabelled"]),
+        "splits": _counted(cache["splits"], cache["without_split"]),
+        "classes": ", ".join(cache["classes"]) or "none: images have no masks",
+        "from": "; ".join(f"{source['kind']} {source['place']}" for source in cache["sources"]),
+        "no features": f"{cache['skipped']:,} images",
+    }
+    if derived := cache["settings"].get("derived"):
+        facts["made by"] = f"insight cache {derived['command']}"
+    shown = {f"  {entry['id']}": entry["reason"] for entry in cache["first_skipped"]}
+    if cache["skipped"] > len(shown):
+        shown["  …"] = f"{cache['skipped'] - len(shown):,} others, see {cache['cache']}/skipped.parquet"
+    return facts | shown
+
+
+def print_facts(facts: Mapping[str, str]) -> None:
+    """A line for each, the names below each other."""
+    width = max(len(name) for name in facts)
+    for name, text in facts.items():
+        print(f"{name:<{width}}  {text}")
+
+
+def _counted(counts: dict[str, int], without: int) -> str:
+    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:_SHOWN]]
+    if len(counts) > _SHOWN:
+        shown.append(f"{len(counts) - _SHOWN:,} others")
+    return ", ".join([*shown, *([f"none {without:,}"] if without else [])])
