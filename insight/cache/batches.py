@@ -80,6 +80,17 @@ class BatchLog:
 
     def append(self, batches: Iterable[Batch]) -> None:
         """Add records at the end."""
+        try:
+            self._append(batches)
+        except OSError as error:
+            error.filename = error.filename or str(self.path)  # a full disk does not say on which file it was noticed
+            raise
+
+    def remove(self) -> None:
+        """The shard is there: its log is of no use any more."""
+        self.path.unlink(missing_ok=True)
+
+    def _append(self, batches: Iterable[Batch]) -> None:
         with self.path.open("ab") as file:
             for batch in batches:
                 text = json.dumps({"next": batch.next, **asdict(batch.seen)}).encode()
@@ -87,10 +98,6 @@ class BatchLog:
                 body = sum(len(piece) for piece in pieces[1:])
                 for piece in (_HEAD.pack(len(text), body, _digest(pieces)), *pieces):
                     file.write(piece)
-
-    def remove(self) -> None:
-        """The shard is there: its log is of no use any more."""
-        self.path.unlink(missing_ok=True)
 
     def _record(self, file: BinaryIO, left: int) -> Batch | None:
         head = file.read(_HEAD.size)

@@ -38,8 +38,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Images that become one shard, of every target that has not got it yet."""
+    """Images of a part that become one shard, of every target that has not got it yet."""
 
+    part: int
     items: Sequence[str]
     makings: list[tuple[Target, Making]]
 
@@ -99,7 +100,7 @@ def _of_part(
                 for target, note in zip(targets, notes, strict=True)
                 if note is None
             ]
-            stretch = Stretch(items, makings)
+            stretch = Stretch(part, items, makings)
             held, start = min((making.seen.images, making.next) for _, making in makings)
             if images is None or start != position:
                 images, position = _read(source, items, start, known), start

@@ -19,7 +19,7 @@ from .decoding import Target
 from .derive import cut
 from .ids import IdSet
 from .index import stream_index, stream_skipped, write_index, write_skipped
-from .journal import Journal
+from .journal import Journal, forget
 from .manifest import INDEX, SKIPPED, Manifest, StoredShard
 from .request import Request
 
@@ -67,7 +67,7 @@ def finish(target: Target) -> None:
     )
     _remove_old_tables(out, manifest, before)
     manifest.write(out)
-    journal.remove()
+    forget(journal.out)
 
 
 def _table(name: str, journal: Journal) -> str:
@@ -84,7 +84,7 @@ def _sources(before: Manifest | None, entry: dict[str, str]) -> tuple[dict[str, 
 
 def _none_good(journal: Journal, request: Request) -> NoReturn:
     bad = [entry for note in journal.notes() for entry in note.seen.skipped]
-    journal.remove()
+    forget(journal.out)
     raise InsightError(
         f"{request.source['place']}: expected images, found {len(bad)} of which none can be decoded (first:"
         f" {bad[0]['id']}: {bad[0]['reason']})"

@@ -167,13 +167,14 @@ class Journal:
         """The file of batches of a shard in the making."""
         return self.folder / f"{shard_name(part, number)}.log"
 
-    def remove(self) -> None:
-        """The cache is whole, or nothing can come of this run: forget it. A run without settings has not begun."""
-        (self.folder / _SETTINGS).unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _note(self, part: int, number: int) -> Path:
         return self.folder / f"{shard_name(part, number)}.json"
+
+
+def forget(out: Path) -> None:
+    """The cache in `out` is whole, or nothing can come of its run. Without settings a run has not begun."""
+    (out / FOLDER / _SETTINGS).unlink(missing_ok=True)
+    shutil.rmtree(out / FOLDER, ignore_errors=True)
 
 
 class ItemsDigest:

@@ -16,7 +16,7 @@ from sae.errors import InsightError
 from ..data import ImageSource
 from .ids import IdSet
 from .index import stream_index, stream_skipped
-from .journal import ItemsDigest, Journal
+from .journal import ItemsDigest, Journal, forget
 from .manifest import FILE, Manifest
 from .request import Request, check_settings
 from .shard import sha256_of
@@ -31,16 +31,16 @@ def plan(out: Path, source: ImageSource, request: Request, parts: Iterator[list[
     """
     base = sha256_of(out / FILE) if (out / FILE).exists() else None
     journal = Journal.resume(out)
-    if journal and journal.base != base:  # its images are in the manifest: the last run got no further than that
-        journal.remove()
+    if journal is None or journal.base != base:  # it was not begun, or is done but for its last step
+        forget(out)
         journal = None
-    if journal:
+    if journal and (append or base is None):
         check_settings(out, journal.asked, request.settings)
     elif base is None:
         journal = Journal.begin(out, request.settings, parts)
     elif append:
         _begin_to_append(out, source, request, base)
-    else:  # another run finished it while this one waited for the lock
+    else:
         require_complete(out, source, request)
     return None if base else journal
 
@@ -54,17 +54,14 @@ def require_complete(out: Path, source: ImageSource, request: Request) -> None:
     request.check_finished(out, made, append=False)
     if not _lists_the_same(made, source, request):
         known = known_ids(out, made)
-        new = [
-            item.id for part in source.parts(request.shard_images) for item in source.read(part) if item.id not in known
-        ]
-        if new:
+        ids = (item.id for part in source.parts(request.shard_images) for item in source.read(part))
+        new = (id for id in ids if id not in known)
+        first = next(new, None)
+        if first is not None:
             raise InsightError(
-                f"{out}: is a finished cache, but {source.place} has {len(new)} images that are not in it (first:"
-                f" {new[0]}); add them with --append, write to another folder, or delete this one"
+                f"{out}: is a finished cache, but {source.place} has {1 + sum(1 for _ in new)} images that are not in"
+                f" it (first: {first}); add them with --append, write to another folder, or delete this one"
             )
-    journal = Journal.resume(out)
-    if journal and journal.base != sha256_of(out / FILE):
-        journal.remove()
 
 
 def known_ids(out: Path, made: Manifest, source: str | None = None) -> IdSet:
@@ -109,13 +106,13 @@ def _new_parts(out: Path, made: Manifest, source: ImageSource, size: int, listed
                     " a cache: rename one of them, or write to another folder"
                 )
         new = [id not in known for id in ids]
-        if len(ids) != len(part) and any(new):
-            yield part
-        elif len(ids) == len(part):
+        if len(ids) == len(part) > 1:
             held += [item for item, is_new in zip(part, new, strict=True) if is_new]
             while len(held) >= size:
                 yield held[:size]
                 held = held[size:]
+        elif any(new):
+            yield part
     if held:
         yield held
 

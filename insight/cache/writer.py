@@ -13,32 +13,25 @@ the shard in the making and the one being written, and some images that wait for
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
-from functools import partial
-from itertools import chain, groupby
+from collections.abc import Mapping
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
-from tqdm import tqdm
-
-from sae.distributed import Group
 from sae.errors import InsightError
 
 from ..backbones import Backbone
-from ..data import ImageFolder, ImageSource
-from .decoding import Decoded, End, Photo, Stretch, Target, ahead, decode, photos_to_encode
-from .encoding import encode
+from ..data import ImageSource, open_source
+from .decoding import Target
 from .finishing import finish
-from .ids import IdSet
 from .journal import FOLDER, Journal
 from .lock import forget_ranks, only_writer
-from .manifest import FILE, Manifest
-from .planning import known_ids, plan, require_complete
+from .manifest import FILE
+from .planning import plan, require_complete
 from .ranks import everyone
 from .reader import FeatureCache
 from .request import Request
-from .shard import sha256_of
+from .run import make_shards
 
 
 def write_cache(
@@ -57,7 +50,7 @@ def write_cache(
 ) -> FeatureCache:
     """Encode every image of `source` and store patch and image vectors in the folder `out`.
 
-    source: a folder of photos, the name of another source (`insight.data.open_source`) or a source itself; dtype:
+    source: a folder of photos, what else `insight.data.open_source` knows by its name, or a source itself; dtype:
     float32, bfloat16, float16 or int8, for the patches; tokens: how many patches of each image are kept (default: all),
     drawn at random by `seed` and the image's id; shard_images: images read for a shard; workers: threads that decode
     (default: one per core, at most 16); append: add the images of the source that a finished cache in `out` has not
@@ -100,7 +93,7 @@ def write_caches(
     Each image is decoded once and given to every backbone; layers of one trunk (`insight.backbones.load_together`) run
     it once. The caches have the bytes that separate calls would give them, and a killed run goes on in all of them.
     """
-    images = _source(source)
+    images = open_source(str(source)) if isinstance(source, Path | str) else source
     place = {"name": images.name, "kind": images.kind, "place": images.place}
     requests = {
         Path(out): Request(place, backbone, dtype, tokens, seed, images.classes, shard_images, batch_size)
@@ -119,7 +112,7 @@ def write_caches(
             with ranks.together():
                 for target in targets if ranks.rank else ():
                     locks.enter_context(only_writer(target.journal.out, ranks.rank))
-            _write(images, targets, ranks, workers or min(16, os.cpu_count() or 1), progress)
+            make_shards(images, targets, ranks, workers or min(16, os.cpu_count() or 1), progress)
             ranks.largest([0])  # all have written their parts
             with ranks.together():
                 if ranks.rank == 0:
@@ -134,21 +127,11 @@ def write_caches(
     return [FeatureCache.open(out) for out in requests]
 
 
-def _source(source: Path | str | ImageSource) -> ImageSource:
-    if isinstance(source, Path) or (isinstance(source, str) and Path(source).is_dir()):
-        return ImageFolder(source)
-    if isinstance(source, str):
-        from ..data import open_source
-
-        return open_source(source)
-    return source
-
-
 def _begin(source: ImageSource, requests: Mapping[Path, Request], append: bool, locks: ExitStack) -> None:
     """Lock the folders and note what is to be done in each; a finished cache is left as it is."""
     begun: Journal | None = None
     for out, request in requests.items():
-        if (out / FILE).exists() and not append:
+        if (out / FILE).exists() and not append and not (out / FOLDER).exists():
             require_complete(out, source, request)
             continue
         parts = (items for _, items in begun.parts()) if begun else source.parts(request.shard_images)
@@ -171,100 +154,3 @@ def _prepare(out: Path) -> None:
             f"{out}: expected an empty folder or an unfinished cache, found other files ({min(others)}); write to"
             " another folder"
         )
-
-
-def _write(source: ImageSource, targets: list[Target], ranks: Group, workers: int, progress: bool) -> None:
-    """Make the shards of this rank's parts; targets that have the same parts go together."""
-
-    for _, group in groupby(sorted(targets, key=_work), _work):
-        together = list(group)
-        journal = together[0].journal
-        known = known_ids(journal.out, Manifest.read(journal.out)) if journal.base else IdSet()
-        entries = photos_to_encode(source, together, ranks.rank, ranks.size, known)
-        _encode(source, together, entries, workers, progress and ranks.rank == 0)
-
-
-def _work(target: Target) -> tuple[str, ...]:
-    """Targets of which this agrees have the same parts, and images to be passed over."""
-    before = Manifest.read(target.journal.out) if target.journal.base else None
-    had = [table.sha256 for table in (before.index, before.skipped)] if before else []
-    return (sha256_of(target.journal.parts_file), *had)
-
-
-def _encode(
-    source: ImageSource, targets: list[Target], entries: Iterator[Photo | End], workers: int, progress: bool
-) -> None:
-    backbones = [target.request.backbone for target in targets]
-    batch_size = targets[0].request.batch_size
-
-    def prepare(entry: Photo | End) -> Decoded | End:
-        return entry if isinstance(entry, End) else decode(entry, backbones)
-
-    decoded = ahead(prepare, entries, workers, most=2 * batch_size + workers)
-    bar = tqdm(desc="encoding", unit="photo", disable=not progress)
-    waiting: list[Decoded] = []
-    bad = 0
-    with closing(decoded), bar, _Writing() as writing:
-        for entry in decoded:
-            writing.stretch = stretch = entry.stretch if isinstance(entry, End) else entry.photo.stretch
-            if isinstance(entry, Decoded):
-                waiting.append(entry)
-                bar.update()
-            full = sum(not photo.reason for photo in waiting) == batch_size
-            if waiting and (full or isinstance(entry, End)):
-                bad += _add(source, stretch, waiting)
-                bar.set_postfix_str(f"{bad} bad" if bad else "")
-                waiting = []
-            if isinstance(entry, End):
-                writing.finish(entry)
-
-
-def _add(source: ImageSource, stretch: Stretch, photos: list[Decoded]) -> int:
-    """Encode one batch for all caches that have not got it → how many of its images are bad."""
-    if any(photo.reason for photo in photos):
-        next(source.read(stretch.items), None)  # an error if it is gone: then nothing is known of its images
-    end = photos[-1].photo.next
-    lacking = [(target, making) for target, making in stretch.makings if making.next < end]
-    batches = encode(photos, [target.request for target, _ in lacking])
-    for (_, making), batch in zip(lacking, batches, strict=True):
-        making.add(batch)
-    return max(len(batch.seen.skipped) for batch in batches)
-
-
-class _Writing:
-    """Shards being written behind the encoder's back, one stretch at a time; keeps the one in the making on the way
-    out, whatever the reason."""
-
-    def __init__(self) -> None:
-        self.stretch: Stretch | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="write-shard")
-        self._before: Future[None] | None = None
-
-    def __enter__(self) -> _Writing:
-        return self
-
-    def finish(self, end: End) -> None:
-        """Write the shards of a stretch that is complete; returns when those before it are there."""
-        self._wait()
-        self._before = self._thread.submit(partial(_finish_all, end))
-        self.stretch = None
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        try:
-            if self.stretch is not None:
-                with suppress(OSError):  # the reason for leaving says more
-                    for _, making in self.stretch.makings:
-                        making.keep()
-            if kind is None:
-                self._wait()
-        finally:
-            self._thread.shutdown()
-
-    def _wait(self) -> None:
-        if self._before is not None:
-            self._before.result()
-
-
-def _finish_all(end: End) -> None:
-    for _, making in end.stretch.makings:
-        making.finish(end.last)
