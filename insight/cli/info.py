@@ -30,23 +30,22 @@ def facts_of_cache(cache: dict[str, Any]) -> dict[str, str]:
     """What `describe_cache` says, as lines for a person."""
     backbone = cache["backbone"]
     height, width = backbone["grid"]
-    kept = (
-        f"{cache['tokens_per_image']} of the {height * width}" if cache["tokens_per_image"] < height * width else "all"
-    )
+    every = cache["tokens_per_image"] == height * width
+    kept = "all" if every else f"{cache['tokens_per_image']:,}"
     facts = {
         "feature cache": cache["cache"],
         "backbone": f"{backbone['name']} ({backbone['fingerprint'][:12]}…): {backbone['description']}",
         "images": f"{cache['images']:,} in {cache['shards']:,} shards",
-        "patches": f"{cache['tokens']:,}, {kept} a grid of {height} × {width}, {cache['dim']} values each",
+        "patches": f"{cache['tokens']:,}, {kept} of the {height} × {width} of each image, {cache['dim']} values each",
         "stored as": f"{cache['dtype']}, {cache['bytes_per_token']:,.1f} bytes a patch, {cache['bytes']:,} in all",
         "labels": _counted(cache["labels"], cache["unlabelled"]),
         "splits": _counted(cache["splits"], cache["without_split"]),
         "classes": ", ".join(cache["classes"]) or "none: images have no masks",
         "from": "; ".join(f"{source['kind']} {source['place']}" for source in cache["sources"]),
-        "no features": f"{cache['skipped']:,} images",
     }
     if derived := cache["settings"].get("derived"):
         facts["made by"] = f"insight cache {derived['command']}"
+    facts["without features"] = f"{cache['skipped']:,}"
     shown = {f"  {entry['id']}": entry["reason"] for entry in cache["first_skipped"]}
     if cache["skipped"] > len(shown):
         shown["  …"] = f"{cache['skipped'] - len(shown):,} others, see {cache['cache']}/skipped.parquet"
