@@ -19,6 +19,7 @@ from sae.errors import InsightError
 
 from .decode import decode
 from .masks import decode_mask, read_classes
+from .place import FILE, FOLDER, found_at
 from .source import Item
 
 # Formats that `decode` does not read (HEIC, AVIF) are listed too: a photo must be counted as bad, not pass unseen.
@@ -51,8 +52,8 @@ class ImageFolder:
             raise InsightError(f"{path}: expected masks and the file that names their classes together, found {found}")
         self.path = Path(path)
         self.masks = None if masks is None else Path(masks)
-        if self.masks is not None and not self.masks.is_dir():
-            raise InsightError(f"{self.masks}: expected a folder of masks, found none; check the path")
+        if self.masks is not None and (found := found_at(self.masks)) != FOLDER:
+            raise InsightError(f"{self.masks}: expected a folder of masks, found {found}; check the path")
         self.classes = () if classes is None else read_classes(classes)
         self._split = _read_splits(splits or {})
 
@@ -80,8 +81,10 @@ class ImageFolder:
 
     def read(self, part: Sequence[str], start: int = 0) -> Iterator[Item]:
         """The images with these ids; `InsightError` when the folder is gone."""
-        if not self.path.is_dir():  # else all its images would be counted as bad
-            raise InsightError(f"{self.path}: the folder is gone; put it back and run the same command again")
+        if (found := found_at(self.path)) != FOLDER:  # else all its images would be counted as bad
+            raise InsightError(
+                f"{self.path}: the folder is gone, found {found}; put it back and run the same command again"
+            )
         for id in part[start:]:
             yield Item(id, self.label(id), self.split(id), partial(self.load, id), self._mask(id))
 
@@ -90,8 +93,7 @@ class ImageFolder:
 
         `InsightError` when there is no such folder, a part of it cannot be listed, or no file in it is called an image.
         """
-        if not self.path.is_dir():
-            found = "a file" if self.path.exists() else "nothing"
+        if (found := found_at(self.path)) != FOLDER:
             raise InsightError(f"{self.path}: expected a folder of images, found {found}; check the path")
         ids = sorted(self._walk())
         if not ids:
@@ -117,7 +119,7 @@ class ImageFolder:
         if self.masks is None:
             return None
         path = self.masks / f"{_stem(id)}.png"
-        return partial(decode_mask, path, str(path), len(self.classes)) if path.is_file() else None
+        return partial(decode_mask, path, str(path), len(self.classes)) if found_at(path) == FILE else None
 
     def _walk(self) -> list[str]:
         found = []

@@ -21,7 +21,10 @@ from sae.errors import InsightError
 from .decode import decode
 from .list_records import SUFFIXES, Record, records
 from .masks import decode_mask, read_classes
+from .place import FILE, found_at
 from .source import Item
+
+_MANY = 1 << 62  # what no position or count in a file can be
 
 
 class ImageList:
@@ -34,8 +37,9 @@ class ImageList:
 
     def __init__(self, path: Path | str, *, classes: Path | str | None = None) -> None:
         self.path = Path(path)
-        if self.path.suffix.lower() not in SUFFIXES or not self.path.is_file():
-            found = "a file of another kind" if self.path.is_file() else "no such file"
+        found = found_at(path)
+        if self.path.suffix.lower() not in SUFFIXES or found != FILE:
+            found = "a file of another kind" if found == FILE else found
             raise InsightError(f"{self.path}: expected a list of images ({', '.join(SUFFIXES)}), found {found}")
         self.classes = () if classes is None else read_classes(classes)
 
@@ -72,7 +76,7 @@ class ImageList:
         """The images of a stretch; `InsightError` when the list is not the one that the stretch was cut from."""
         try:
             position, count = (int(number) for number in part[0].partition("#")[0].split("+"))
-            if len(part) != 1 or position < 0 or count < 1:
+            if len(part) != 1 or not (0 <= position < _MANY and 0 < count < _MANY):
                 raise ValueError
         except (ValueError, IndexError):
             raise InsightError(f"{self.path}: expected the name of a stretch of the list, found {list(part)}") from None

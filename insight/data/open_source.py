@@ -12,6 +12,7 @@ from .folder import ImageFolder
 from .huggingface import HuggingFaceSet
 from .image_list import ImageList
 from .list_records import SUFFIXES
+from .place import FILE, FOLDER, NOTHING, found_at
 from .source import ImageSource
 from .tar_shards import TarShards, is_url
 from .torchvision_set import TorchvisionSet
@@ -38,7 +39,8 @@ def open_source(
     &label=COLUMN&mask=COLUMN&streaming=True` names a dataset of the hub or a local path. `InsightError` for a word
     that is none of these, and when the source cannot be opened.
     """
-    if Path(spec).is_dir():
+    found = found_at(spec) if spec else NOTHING
+    if found == FOLDER:
         return ImageFolder(spec, masks=masks, classes=classes, splits=splits)
     if masks is not None or splits:
         option = "masks" if masks is not None else "splits"
@@ -51,7 +53,7 @@ def open_source(
         return ImageList(spec, classes=classes)
     if is_url(spec) or spec.endswith(".tar") or ("{" in spec and ".tar" in spec):
         return TarShards(spec, classes=classes)
-    raise InsightError(f"{spec}: {EXPECTED}; found {'a file of another kind' if Path(spec).exists() else 'nothing'}")
+    raise InsightError(f"{spec}: {EXPECTED}; found {'a file of another kind' if found == FILE else found}")
 
 
 def _torchvision(spec: str, classes: Path | str | None) -> TorchvisionSet:
@@ -87,7 +89,7 @@ def _huggingface(spec: str, classes: Path | str | None) -> HuggingFaceSet:
         raise InsightError(
             f"{spec}: expected split, config, image, label, mask or streaming after the ?, found {min(options)}"
         )
-    saved = any((Path(name) / file).is_file() for file in ("state.json", "dataset_dict.json"))
+    saved = any(found_at(Path(name) / file) == FILE for file in ("state.json", "dataset_dict.json"))
     try:
         if saved:
             found = datasets.load_from_disk(name)
@@ -102,7 +104,7 @@ def _huggingface(spec: str, classes: Path | str | None) -> HuggingFaceSet:
         if len(found) != 1:
             raise InsightError(f"{spec}: expected one split, found {', '.join(found)}; say which, such as ?split=train")
         (split, found), *_ = found.items()
-    label = Path(name).name if Path(name).exists() else name
+    label = name if found_at(name) == NOTHING else Path(name).name
     return HuggingFaceSet(found, **columns, classes=classes, name=label, place=spec, split=split)
 
 

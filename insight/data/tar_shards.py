@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
@@ -22,6 +21,7 @@ from sae.errors import InsightError
 from .braces import expand_braces
 from .decode import decode_bytes
 from .masks import decode_mask, read_classes
+from .place import FILE, found_at
 from .source import Item, bad_item
 from .tar_format import DamagedTar, TarReader
 from .tar_samples import TarImage, tar_images
@@ -65,7 +65,7 @@ class TarShards:
     def parts(self, size: int) -> Iterator[list[str]]:
         """The name of each tar, however many images it has; `InsightError` when a local one is missing."""
         del size
-        missing = [place for place in self._tars.values() if not is_url(place) and not Path(place).is_file()]
+        missing = [place for place in self._tars.values() if not is_url(place) and found_at(place) != FILE]
         if missing:
             raise InsightError(
                 f"{self.pattern}: expected {len(self._tars)} tars, {len(missing)} are missing (first: {missing[0]});"
@@ -135,11 +135,12 @@ def _opened(place: str) -> Iterator[tuple[BinaryIO, int | None]]:
     """The bytes of a tar and how many they are; whatever the machine or a command refuses becomes an `InsightError`."""
     try:
         if not is_url(place):
-            status = Path(place).stat()
-            if not stat.S_ISREG(status.st_mode):
-                raise InsightError(f"{place}: expected a tar, found no regular file; check the pattern")
+            if (found := found_at(place)) != FILE:  # a pipe would be waited for
+                raise InsightError(
+                    f"{place}: expected a tar, found {found}; put it back and run the same command again"
+                )
             with Path(place).open("rb") as file:
-                yield file, status.st_size
+                yield file, os.fstat(file.fileno()).st_size
             return
         stream = _open_url(place)
         ended = False

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from insight.data import BadImage, decode
+from insight.data import BadImage, decode, decode_bytes
 from sae.errors import InsightError
 
 
@@ -31,6 +31,15 @@ def test_lossless_files_come_out_as_they_went_in(picture: Image.Image, tmp_path:
     found = decode(tmp_path / f"a{suffix}")
     assert found.mode == "RGB"
     assert np.array_equal(pixels(found), pixels(picture))
+
+
+def test_bytes_are_decoded_as_their_file_is(picture: Image.Image, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    found = decode_bytes((tmp_path / "a.jpg").read_bytes(), "here")
+    assert found.size == (16, 24)
+    assert np.array_equal(pixels(found), pixels(decode(tmp_path / "a.jpg")))
 
 
 def test_the_content_counts_and_not_the_suffix(picture: Image.Image, tmp_path: Path) -> None:
@@ -150,6 +159,9 @@ def test_what_is_no_image_is_bad_for_a_reason(picture: Image.Image, tmp_path: Pa
         assert isinstance(caught.value, InsightError)
         assert str(path) not in caught.value.reason
         assert "\n" not in str(caught.value)
+        with pytest.raises(BadImage) as of_bytes:
+            decode_bytes(data, "x.tar: a")
+        assert str(of_bytes.value) == f"x.tar: a: {caught.value.reason}"
 
 
 def test_what_is_no_file_is_bad_for_a_reason(tmp_path: Path) -> None:

@@ -108,14 +108,21 @@ def test_a_list_that_changed_is_refused_and_one_that_grew_is_not(tmp_path: Path,
     source = ImageList(path)
     parts = list(source.parts(4))
     write_list(path, [*rows, {"path": "new.jpg", "label": "dog"}])
-    if suffix != ".parquet":  # there the last row group is another one, but its rows are the same
-        assert [item.id for part in parts for item in source.read(part)] == [row["path"] for row in rows]
+    assert [item.id for part in parts for item in source.read(part)] == [row["path"] for row in rows]
     write_list(path, [*rows[:5], {"path": "5.jpg", "label": "dog"}, *rows[6:]])
     assert len(list(source.read(parts[0]))) == 4
     with pytest.raises(InsightError, match="the list was changed after this run began"):
         list(source.read(parts[1]))
-    for foreign in ([], ["x"], ["-5+4#0"], ["0+0#0"], [*parts[0], *parts[1]], ["9" * 5000 + "+1#0"]):
-        with pytest.raises(InsightError, match="expected the name of a stretch|changed"):
+    for foreign in (
+        [],
+        ["x"],
+        ["-5+4#0"],
+        ["0+0#0"],
+        [*parts[0], *parts[1]],
+        ["9" * 30 + "+1#0"],
+        ["0+" + "9" * 30 + "#0"],
+    ):
+        with pytest.raises(InsightError, match=r"expected the name of a stretch|changed"):
             list(source.read(foreign))
 
 
@@ -152,7 +159,7 @@ def test_what_is_no_list_is_refused(tmp_path: Path, name: str, text: bytes, foun
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.doc").touch()
-    for name, found in (("a.doc", "a file of another kind"), ("none.csv", "no such file")):
+    for name, found in (("a.doc", "a file of another kind"), ("none.csv", "nothing")):
         with pytest.raises(InsightError, match=f"{name}: expected a list of images .*{found}"):
             ImageList(tmp_path / name)
 
