@@ -173,7 +173,8 @@ def build_model(
     encoder = load_backbone(backbone, device=device)
     if not encoder.has_text:
         raise InsightError(
-            f"backbone {backbone} has no text space to name concepts in; use `insight cache write`, `train` and `relate`"
+            f"backbone {backbone} has no text space to name concepts in; use `insight cache write`, `train` and"
+            " `relate`"
         )
     cache = write_cache(photos, encoder, cache_folder)
     print(f"2/4 a dictionary of concepts from {cache.n_tokens:,} patches", flush=True)

@@ -20,7 +20,6 @@ from torch import Tensor
 from sae.errors import InsightError
 
 from .blocks import rest_checks
-from .dtypes import DTYPES
 from .journal import FOLDER
 from .manifest import FILE, Manifest
 from .shard import Shard, sha256_of
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SHUFFLE_MEMORY = 512 << 20  # bytes; part of what fixes the order of training, so it does not follow the machine
-_READERS = 4
+_READERS = 8
+_PIECES = 2048  # a window has so many at least, where it has so many blocks: fewer would not mix well
 _IMAGES = 4096  # of which the small tensors are read at a time
 
 
@@ -222,7 +222,7 @@ class Share:
     def __init__(self, cache: FeatureCache, shards: ShardRow, rank: int, world: int) -> None:
         self.dim = cache.dim
         self._cache, self._shards, self._rank, self._world = cache, shards, rank, world
-        self.n_tokens = self._plan(0).n_tokens
+        self.n_tokens = self._plan(0)[0].n_tokens
 
     def batches(self, batch_size: int, *, seed: int, start_step: int = 0) -> Iterator[Float[Tensor, "b d"]]:
         """Endless shuffled batches of this process's own, from `start_step` on; see `FeatureCache.batches`."""
@@ -230,7 +230,7 @@ class Share:
         return self._batches(batch_size, seed, start_step)
 
     def _batches(self, batch_size: int, seed: int, start_step: int) -> Iterator[Tensor]:
-        plan = self._plan(seed)
+        plan, blocks = self._plan(seed)
         rooms: dict[int, Tokens] = {}
         with ThreadPoolExecutor(_READERS, thread_name_prefix="cache") as threads:
 
@@ -238,22 +238,30 @@ class Share:
                 if asked.place not in rooms:
                     rooms[asked.place] = Tokens.empty(plan.longest, self._shards.form)
                 tokens = rooms[asked.place].part(0, asked.window.n_tokens)
-                runs = np.stack([asked.window.pieces, np.ones_like(asked.window.pieces)], axis=1)
+                pieces = asked.window.pieces
+                runs = np.stack([pieces * blocks, np.full_like(pieces, blocks)], axis=1)
                 self._shards.read(runs, tokens, threads, asked.stopped)
                 return tokens
 
             yield from batches(plan, load, batch_size, start_step)
 
-    def _plan(self, seed: int) -> ShufflePlan:
-        """One window if everything fits into the memory, else two of half its size: one in use, one being loaded."""
+    def _plan(self, seed: int) -> tuple[ShufflePlan, int]:
+        """The order of tokens, and how many blocks a piece has.
+
+        One window if everything fits into the memory, else two of half its size: one in use, one being loaded. Pieces
+        are as large as a window of many pieces can have them, up to a whole image: disks read these faster.
+        """
+        form, edges = self._shards.form, self._shards.edges
         in_order = 4  # bytes of a place in the window's permutation
-        of_token = self.dim * DTYPES[self._shards.form.dtype].itemsize + (4 if self._shards.form.dtype == "int8" else 0)
-        room = self._cache.shuffle_memory // (of_token + in_order)
+        room = self._cache.shuffle_memory // (self._shards.width + (4 if form.dtype == "int8" else 0) + in_order)
         if self._cache.n_tokens > room or self._world > 1:
             room //= 2
-        return ShufflePlan(
-            self._cache.n_images, self._shards.edges, room, seed=seed, rank=self._rank, world=self._world
-        )
+        images = min(room, self._cache.n_tokens // self._world) / form.tokens  # in a window
+        of_image = self._shards.blocks
+        choices = [n for n in range(1, of_image + 1) if of_image % n == 0 and images * of_image >= _PIECES * n]
+        blocks = max(choices, default=1)
+        plan = ShufflePlan(self._cache.n_images, edges[::blocks], room, seed=seed, rank=self._rank, world=self._world)
+        return plan, blocks
 
 
 def _no_cache(folder: Path) -> InsightError:

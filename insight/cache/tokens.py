@@ -6,10 +6,10 @@ t i + k, block b of its p blocks is p i + b. Every block that is read is compare
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import pairwise
 from threading import Event
 
 import numpy as np
@@ -18,13 +18,16 @@ from torch import Tensor
 
 from sae.errors import InsightError
 
-from .blocks import block_checks, block_edges
+from .blocks import LONGEST, block_checks, block_edges
+from .disk import is_past_cache, open_file
 from .dtypes import DTYPES, unpack
 from .shard import Form, Shard, bytes_of
 
 # Torch works on fewer numbers than this in the calling thread alone. Copying rows is memory's work and hardly gains
 # from more threads, but it loses tenfold when they wait for each other on a busy machine (measured).
 _SERIAL = 32768 - 1
+_RUN = 1 << 20  # bytes read in one piece
+_JOB = 1 << 22  # bytes read and then checked by one thread: they are still in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -58,17 +61,6 @@ class Tokens:
         return out
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Runs of blocks of one shard, one behind the other in `out`. first: int64 [r], the first block of each, counted
-    within the shard; count: int64 [r], how many."""
-
-    shard: Shard
-    first: np.ndarray
-    count: np.ndarray
-    out: Tokens
-
-
 class ShardRow:
     """Shards in order. form: what they have in common. Holds no open files and no data."""
 
@@ -78,31 +70,34 @@ class ShardRow:
         self.edges = block_edges(form.tokens)
         self.blocks = len(self.edges) - 1  # p
         self.starts = np.cumsum([0, *(shard.rows for shard in shards)])  # first image of each shard, and of none
+        self.width = form.dim * DTYPES[form.dtype].itemsize  # bytes of a token
+        self.direct = is_past_cache(int(self.starts[-1]) * form.tokens * self.width)
 
     def find(self, image: int) -> tuple[int, int]:
         """An image's shard, by number, and its row there."""
         number = int(np.searchsorted(self.starts, image, side="right")) - 1
         return number, image - int(self.starts[number])
 
-    def n_tokens(self, runs: np.ndarray) -> int:
-        """Tokens in runs of blocks (int64 [r, 2]: first block, how many)."""
-        return int(self._token(runs.sum(1)).sum() - self._token(runs[:, 0]).sum())
-
     def read(
         self, runs: np.ndarray, out: Tokens, threads: Executor | None = None, stopped: Event | None = None
     ) -> None:
-        """Fill `out` with runs of blocks (int64 [r, 2]: first block, how many; ascending), one behind the other.
+        """Fill `out` with runs of blocks, one behind the other, all of them compared with their checks.
 
-        threads: where given, they read different parts at the same time; stopped: no matter what is in `out`, return.
+        runs: int64 [r, 2], first block and how many, ascending, each within one shard; threads: where given, they read
+        different parts at the same time; stopped: once it is set nobody wants `out` any more.
         `InsightError` names a shard that cannot be read or has a damaged block.
         """
-        jobs = self._jobs(runs, out)
+        first, count = _cut(runs[:, 0], runs[:, 1], max(1, _RUN // (self.width * LONGEST)))
+        sizes = self._token(first + count) - self._token(first)
+        ends = np.cumsum(sizes)
+        jobs = np.unique(np.searchsorted(ends, np.arange(0, ends[-1], max(1, _JOB // self.width)), side="right"))
 
-        def work(job: _Job) -> None:
+        def work(start: int, stop: int) -> None:
             if stopped is None or not stopped.is_set():
-                self._read(job)
+                place = out.part(int(ends[start] - sizes[start]), int(ends[stop - 1]))
+                self._read(first[start:stop], count[start:stop], place)
 
-        for _ in threads.map(work, jobs) if threads else map(work, jobs):
+        for _ in (threads.map if threads else map)(work, jobs.tolist(), [*jobs[1:].tolist(), len(first)]):
             pass
 
     def _token(self, block: np.ndarray) -> np.ndarray:
@@ -110,48 +105,46 @@ class ShardRow:
         image, place = np.divmod(block, self.blocks)
         return image * self.form.tokens + self.edges[place]
 
-    def _jobs(self, runs: np.ndarray, out: Tokens) -> list[_Job]:
-        starts = self.starts * self.blocks
-        inner = starts[(starts > runs[0, 0])]
-        # Runs are joined where they touch and cut where a shard ends.
-        first, stop = runs[:, 0], runs.sum(1)
-        joined = np.append(False, first[1:] == stop[:-1])
-        first, stop = first[~joined], stop[np.append(~joined[1:], True)]
-        cuts = inner[(np.searchsorted(first, inner, side="left") - np.searchsorted(stop, inner, side="right")) > 0]
-        first, stop = np.sort(np.concatenate([first, cuts])), np.sort(np.concatenate([stop, cuts]))
-        shard = np.searchsorted(starts, first, side="right") - 1
-        sizes = self._token(stop) - self._token(first)
-        ends = np.cumsum(sizes)
-        edges = np.concatenate([[0], np.flatnonzero(np.diff(shard)) + 1, [len(first)]])
-        jobs = []
-        for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            number = int(shard[a])
-            place = out.part(int(ends[a] - sizes[a]), int(ends[b - 1]))
-            jobs.append(_Job(self.shards[number], first[a:b] - starts[number], stop[a:b] - first[a:b], place))
-        return jobs
-
-    def _read(self, job: _Job) -> None:
-        shard, form = job.shard, self.form
-        tokens = self._token(job.first)
-        sizes = self._token(job.first + job.count) - tokens
-        into = [(shard.starts["patches"], form.dim * DTYPES[form.dtype].itemsize, bytes_of(job.out.stored))]
-        if job.out.scales is not None:
-            into.append((shard.starts["scales"], 4, bytes_of(job.out.scales)))
-        low, high = int(job.first[0]) // self.blocks, int(job.first[-1] + job.count[-1] - 1) // self.blocks + 1
-        with shard.opened() as file:
-            expected = shard.tensor(file, "checks", low, high - low).numpy()
-            for start, width, memory in into:
-                view, at = memoryview(memory), 0
-                for first, size in zip((start + tokens * width).tolist(), (sizes * width).tolist(), strict=True):
-                    _fill(shard, file.fileno(), view[at : at + size], first)
-                    at += size
-        blocks = np.concatenate([np.arange(a, a + n) for a, n in zip(job.first, job.count, strict=True)])
-        image, place = np.divmod(blocks, self.blocks)
-        lengths = torch.from_numpy(np.diff(self.edges)[place])
-        found = block_checks(job.out.stored, job.out.scales, lengths).numpy()
-        wrong = np.flatnonzero(found != expected[image - low, place])
+    def _read(self, first: np.ndarray, count: np.ndarray, out: Tokens) -> None:
+        """Read runs that together fit into the processor's cache, so that their checks hardly cost anything."""
+        shard = np.searchsorted(self.starts, first // self.blocks, side="right") - 1
+        edges = [0, *(np.flatnonzero(np.diff(shard)) + 1).tolist(), len(first)]
+        tokens = np.append(0, np.cumsum(self._token(first + count) - self._token(first))).tolist()
+        expected = [
+            self._fill(int(shard[a]), first[a:b], count[a:b], out.part(tokens[a], tokens[b]))
+            for a, b in pairwise(edges)
+        ]
+        image, block = np.divmod(_numbers(first, count), self.blocks)
+        sizes = torch.from_numpy(np.diff(self.edges)[block])
+        wrong = np.flatnonzero(block_checks(out.stored, out.scales, sizes).numpy() != np.concatenate(expected))
         if len(wrong):
-            raise damaged(shard, f"the patches of its image {image[wrong[0]]}")
+            number, row = self.find(int(image[wrong[0]]))
+            raise damaged(self.shards[number], f"the patches of its image {row}")
+
+    def _fill(self, number: int, first: np.ndarray, count: np.ndarray, out: Tokens) -> np.ndarray:
+        """Read runs of blocks of one shard and return what the shard says their checks are."""
+        shard, before = self.shards[number], int(self.starts[number])
+        tokens = self._token(first)
+        sizes = self._token(first + count) - tokens
+        places = np.cumsum(sizes) - sizes
+        image, block = np.divmod(_numbers(first, count), self.blocks)
+        low, high = int(image[0]), int(image[-1]) + 1
+        checks = np.empty((high - low, self.blocks + 1), dtype=np.int64)
+        with open_file(shard.path) as file, open_file(shard.path, direct=self.direct) as large:
+            start = shard.starts["checks"] + (low - before) * checks[0].nbytes
+            stretches = [(file, start, checks.reshape(-1).view(np.uint8))]
+            for source, name, stored in ((large, "patches", out.stored), (file, "scales", out.scales)):
+                if stored is not None:
+                    memory = bytes_of(stored)
+                    width = memory.size // len(stored)
+                    starts = shard.starts[name] + (tokens - before * self.form.tokens) * width
+                    parts = np.split(memory, places[1:] * width)
+                    stretches += [(source, *stretch) for stretch in zip(starts.tolist(), parts, strict=True)]
+            for source, offset, memory in stretches:
+                source.announce(offset, memory.size)
+            for source, offset, memory in stretches:
+                source.fill(memory, offset)
+        return checks[image - low, block]
 
 
 def damaged(shard: Shard, what: str) -> InsightError:
@@ -162,9 +155,14 @@ def damaged(shard: Shard, what: str) -> InsightError:
     )
 
 
-def _fill(shard: Shard, descriptor: int, view: memoryview, offset: int) -> None:
-    while len(view):
-        count = os.preadv(descriptor, [view], offset)
-        if not count:
-            raise InsightError(f"{shard.path}: ends too early; it changed after the cache was opened")
-        view, offset = view[count:], offset + count
+def _numbers(first: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """All numbers of runs, one run after the other."""
+    ends = np.cumsum(count)
+    return np.repeat(first + count - ends, count) + np.arange(ends[-1])
+
+
+def _cut(first: np.ndarray, count: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Runs cut where they are longer than `longest`, as first number and count."""
+    parts = -(-count // longest)
+    number = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    return np.repeat(first, parts) + number * longest, np.minimum(np.repeat(count, parts) - number * longest, longest)
