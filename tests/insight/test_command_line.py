@@ -159,12 +159,11 @@ def test_bad_photos_are_listed_and_the_good_ones_kept(photos: Path, tmp_path: Pa
     Image.new("RGB", (1, 1), "red").save(folder / "dot.png")
     pixels.save(folder / "moving.gif", save_all=True, append_images=[pixels.rotate(90)])
     pixels.save(folder / "plain.jpg")
-    main(["cache", str(folder), "--out", str(tmp_path / "cache"), "--device", "cpu"])
-    manifest = json.loads((tmp_path / "cache" / "manifest.json").read_text())
-    assert {entry["id"] for entry in manifest["skipped"]} == {"truncated.jpg", "empty.jpg", "text.png"}
-    assert all(entry["reason"] for entry in manifest["skipped"])
-    kept = FeatureCache.open(tmp_path / "cache").index["id"].to_pylist()
-    assert kept == ["cmyk.jpg", "deep.png", "dot.png", "moving.gif", "plain.jpg"]
+    main(["cache", "write", str(folder), "--out", str(tmp_path / "cache"), "--device", "cpu"])
+    cache = FeatureCache.open(tmp_path / "cache")
+    assert sorted(cache.skipped["id"].to_pylist()) == ["empty.jpg", "text.png", "truncated.jpg"]
+    assert all(cache.skipped["reason"].to_pylist())
+    assert cache.index["id"].to_pylist() == ["cmyk.jpg", "deep.png", "dot.png", "moving.gif", "plain.jpg"]
 
 
 def test_bad_input_ends_in_one_line_and_exit_code_2(
@@ -173,7 +172,7 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(
     (tmp_path / "nothing").mkdir()
     photo = str(sorted(photos.iterdir())[0])
     nothing = str(tmp_path / "nothing")
-    assert nothing in fails(["cache", nothing, "--out", str(tmp_path / "cache")], capsys)
+    assert nothing in fails(["cache", "write", nothing, "--out", str(tmp_path / "cache")], capsys)
     assert "no model" in fails(["explain", str(tmp_path / "absent"), photo], capsys)
     assert "absent.jpg" in fails(["explain", str(built), str(tmp_path / "absent.jpg")], capsys)
     assert "expected a cache" in fails(["info", str(tmp_path / "nothing")], capsys)

@@ -19,7 +19,7 @@ from insight.cache.shard import sha256_of
 from sae.errors import InsightError
 
 from .random_cache import CLASSES, GRID, random_cache
-from .stand_in import contents
+from .stand_in import contents, write
 
 
 def fresh() -> int:
@@ -220,6 +220,14 @@ def test_a_sample_of_patches_keeps_the_same_ones_as_a_writer_would(tmp_path: Pat
         assert torch.equal(new.positions(image, 1)[0], kept)
         assert torch.equal(new.image(image), old.image(image)[kept.long()])
         assert torch.equal(new.patch_classes(image, 1)[0], old.patch_classes(image, 1)[0][kept.long()])
+
+
+def test_a_sample_has_the_bytes_that_writing_fewer_patches_has(photos: Path, tmp_path: Path) -> None:
+    all_of_them = write(photos, tmp_path / "all", dtype="int8")
+    sampled = sample_cache(all_of_them.folder, tmp_path / "sampled", tokens=4, seed=9)
+    written = write(photos, tmp_path / "written", dtype="int8", tokens=4, seed=9)
+    assert sampled.manifest.shards == written.manifest.shards
+    assert sampled.index.equals(written.index)
 
 
 def test_thinning_twice_is_thinning_once(tmp_path: Path) -> None:
