@@ -57,7 +57,7 @@ CASES = {
     "concepts few": case("concepts", m=20, k=12),
 }
 CASES_OF_THREE = ("data topk", "concepts batch_topk", "concepts few")
-SHARED_CASES = ("data batch_topk", "data gated", "data in parts", "data resampled", "data archetypal")
+SHARED_CASES = ("data batch_topk", "data in parts", "data resampled", "data archetypal")
 SHARED_CASES_OF_THREE = ("data batch_topk",)
 OWN_ROWS = {2: (128, 129), 3: (85, 86, 86)}
 """Of a batch, by number of processes."""
@@ -65,7 +65,7 @@ UNEVEN = {  # parts of uneven rows are other parts, which TopK alone does not se
     "batch_topk": (CASES["data batch_topk"][1], TrainConfig(8, BATCH, **DEAD)),
     "topk in parts": (CASES["data topk"][1], TrainConfig(8, BATCH, accumulate=2, revival="none")),
 }
-HELD = SaeConfig(DIM, 128, 4, fractions=(0.05, 0.2, 0.75)), TrainConfig(200, 512, lr=3e-3)
+HELD = SaeConfig(DIM, 128, 4, fractions=(0.05, 0.2, 0.75)), TrainConfig(100, 512, lr=3e-3)
 SELECTIONS = [
     (rule, k, shape, shift)
     for rule in ("batch_topk", "topk")
@@ -406,8 +406,8 @@ def test_shares_learn_as_well_as_one_process(together, tmp_path, seed):
     alone = train(TensorSource(x[:8192]), *HELD, tmp_path, progress=False)
     shared = SparseAutoencoder.from_pretrained(together(2) / "shared" / "held")
     found, expected = (evaluate(sae, [x[8192:]])["fvu"][-1] for sae in (shared, alone))
-    assert expected < 0.35
-    assert found == pytest.approx(expected, rel=0.12)  # other batches: a standard deviation of 0.02
+    assert expected < 0.5
+    assert found == pytest.approx(expected, rel=0.08)  # other batches: a standard deviation of 0.011
 
 
 def test_a_run_of_shares_goes_on_to_the_same_bytes_with_as_many_processes_only(together, seed):
