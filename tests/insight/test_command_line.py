@@ -208,7 +208,7 @@ def test_damaged_shard_is_named(
         content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     assert shard.name in fails(["train", str(cache), "--out", str(tmp_path / "model"), *BUILD], capsys)
-    assert not (tmp_path / "model").exists()
+    assert not (tmp_path / "model" / "sae.safetensors").exists()
     assert shard.name in fails(["relate", str(built), str(cache)], capsys)
 
 
