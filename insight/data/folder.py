@@ -86,6 +86,8 @@ class ImageFolder:
                 f"{self.path}: the folder is gone, found {found}; put it back and run the same command again"
             )
         for id in part[start:]:
+            if id.startswith("/") or ".." in id.split("/"):  # parts may come out of a file that others wrote
+                raise InsightError(f"{self.path}: expected the id of an image in this folder, found {id}")
             yield Item(id, self.label(id), self.split(id), partial(self.load, id), self._mask(id))
 
     def ids(self) -> list[str]:

@@ -98,7 +98,7 @@ def _huggingface(spec: str, classes: Path | str | None) -> HuggingFaceSet:
             found = datasets.load_dataset(name, config, split=split, streaming=streaming)
     except Exception as error:  # of the hub, of files, of arguments
         raise InsightError(
-            f"{spec}: cannot be opened ({_first_line(error)}); expected the path of a dataset, or one of the hub"
+            f"{spec}: cannot be opened ({_first_line(error)}); expected the folder of a dataset, or one of the hub"
         ) from None
     if isinstance(found, dict):
         if len(found) != 1:

@@ -43,6 +43,8 @@ class TorchvisionSet:
     ) -> None:
         self.dataset, self.split = dataset, split
         self.name = name or type(dataset).__name__
+        if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+            raise InsightError(f"{self.name}: expected a dataset with a length and images by index, found one without")
         self.place = place or self.name
         self.classes = () if classes is None else read_classes(classes)
         self._names = getattr(dataset, "classes", None) or getattr(dataset, "categories", None) or ()

@@ -90,6 +90,9 @@ def test_parts_are_slices_of_the_ids(tmp_path: Path) -> None:
     assert (source.name, source.kind, source.place) == ("photos", "folder", str((tmp_path / "photos").resolve()))
     assert source.classes == ()
     check_restarts(source)
+    for outside in ("../photos/0.png", "/0.png", "sub/../../0.png"):
+        with pytest.raises(InsightError, match="expected the id of an image in this folder"):
+            list(source.read([outside]))
     shutil.rmtree(tmp_path / "photos")
     with pytest.raises(InsightError, match="photos: the folder is gone, found nothing; put it back"):
         list(source.read(["0.png"]))

@@ -117,6 +117,8 @@ def test_a_dataset_that_gives_no_images_is_refused(tmp_path: Path) -> None:
     assert mask is not None
     with pytest.raises(InsightError, match="expected PIL images as targets, the masks, found int"):
         mask()
+    with pytest.raises(InsightError, match="generator: expected a dataset with a length and images by index"):
+        TorchvisionSet(image for image in ())
     with pytest.raises(InsightError, match="found an empty dataset"):
         list(TorchvisionSet(Pictures([])).parts(3))
 
