@@ -23,9 +23,9 @@ from .blocks import rest_checks
 from .journal import FOLDER
 from .manifest import FILE, Manifest
 from .shard import Shard, sha256_of
-from .shuffle import ShufflePlan
+from .shuffle import PieceWindow, ShufflePlan
 from .tokens import ShardRow, Tokens, damaged
-from .windows import Loading, batches, check_batches
+from .windows import Loading, check_batches, cut_batches
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -234,7 +234,7 @@ class Share:
         rooms: dict[int, Tokens] = {}
         with ThreadPoolExecutor(_READERS, thread_name_prefix="cache") as threads:
 
-            def load(asked: Loading) -> Tokens:
+            def load(asked: Loading[PieceWindow]) -> Tokens:
                 if asked.place not in rooms:
                     rooms[asked.place] = Tokens.empty(plan.longest, self._shards.form)
                 tokens = rooms[asked.place].part(0, asked.window.n_tokens)
@@ -243,7 +243,7 @@ class Share:
                 self._shards.read(runs, tokens, threads, asked.stopped)
                 return tokens
 
-            yield from batches(plan, load, batch_size, start_step)
+            yield from cut_batches(plan, load, batch_size, start_step)
 
     def _plan(self, seed: int) -> tuple[ShufflePlan, int]:
         """The order of tokens, and how many blocks a piece has.

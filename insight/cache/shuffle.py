@@ -18,17 +18,13 @@ import numpy as np
 
 from sae.errors import InsightError
 
+from .windows import Window
+
 
 @dataclass(frozen=True)
-class Window:
-    """A part of an epoch. first: how many tokens of the epoch come before it, on its rank; n_tokens: its size;
-    pieces: int64, ascending, numbers of the pieces it holds: piece j of an image i of q pieces is q i + j.
-    """
+class PieceWindow(Window):
+    """pieces: int64, ascending, numbers of the pieces it holds: piece j of an image i of q pieces is q i + j."""
 
-    epoch: int
-    number: int
-    first: int
-    n_tokens: int
     pieces: np.ndarray
 
 
@@ -57,6 +53,11 @@ class ShufflePlan:
             )
         self.n_windows = min(-(-self.n_tokens // max(window_tokens, 1)), max(counts))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every epoch is one and the same window."""
+        return self.n_windows == self.world == 1
+
     def first(self, window: int) -> int:
         """How many tokens of an epoch come before a window of this rank."""
         parts = zip(self._dealt, self._sizes, strict=True)
@@ -68,7 +69,7 @@ class ShufflePlan:
         parts = zip(self._dealt, self._sizes, strict=True)
         return sum(-((start - stop) // self.n_windows) * size.tokens for (start, stop), size in parts)
 
-    def windows(self, epoch: int, begin: int = 0) -> Iterator[Window]:
+    def windows(self, epoch: int, begin: int = 0) -> Iterator[PieceWindow]:
         """The windows of an epoch in order, from number `begin` on; together they hold every token of the rank once."""
         dealt = [self._deal(epoch, number) for number in range(len(self._sizes))]
         for window in range(begin, self.n_windows):
@@ -77,28 +78,30 @@ class ShufflePlan:
                 for part, size in zip(dealt, self._sizes, strict=True)
             ]
             first = self.first(window)
-            yield Window(epoch, window, first, self.first(window + 1) - first, np.sort(np.concatenate(parts)))
+            yield PieceWindow(epoch, window, first, self.first(window + 1) - first, np.sort(np.concatenate(parts)))
 
-    def windows_from(self, epoch: int, token: int) -> Iterator[Window]:
+    def windows_from(self, epoch: int, token: int) -> Iterator[PieceWindow]:
         """Endlessly over epochs, beginning with the window that holds the `token`-th token visited in `epoch`."""
         yield from self.windows(epoch, bisect_right(range(self.n_windows), token, key=self.first) - 1)
         while True:
             epoch += 1
             yield from self.windows(epoch)
 
-    def order(self, window: Window) -> np.ndarray:
+    def order(self, window: PieceWindow) -> np.ndarray:
         """In which order the tokens of a window are visited: a permutation of its `n_tokens` places."""
-        return self._permutation(window.n_tokens, window.epoch, 1, self.rank, self.world, window.number)
+        return permutation(window.n_tokens, self.seed, window.epoch, 1, self.rank, self.world, window.number)
 
     def _deal(self, epoch: int, size: int) -> np.ndarray:
         """This rank's part of the pieces of one size, in random order."""
         start, stop = self._dealt[size]
-        return self._permutation(self._sizes[size].count, epoch, 0, size)[start:stop]
+        return permutation(self._sizes[size].count, self.seed, epoch, 0, size)[start:stop]
 
-    def _permutation(self, n: int, epoch: int, *stream: int) -> np.ndarray:
-        numbers = np.arange(n, dtype=np.int32 if n < 1 << 31 else np.int64)
-        np.random.default_rng([self.seed, epoch, *stream]).shuffle(numbers)
-        return numbers
+
+def permutation(n: int, *key: int) -> np.ndarray:
+    """The numbers from 0 to n - 1 in an order that the key decides; int32 where they fit."""
+    numbers = np.arange(n, dtype=np.int32 if n < 1 << 31 else np.int64)
+    np.random.default_rng(key).shuffle(numbers)
+    return numbers
 
 
 @dataclass(frozen=True)

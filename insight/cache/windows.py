@@ -10,23 +10,55 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event
+from typing import Generic, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sae.errors import InsightError
 
-from .shuffle import ShufflePlan, Window
 from .tokens import Tokens
 
 
 @dataclass(frozen=True)
-class Loading:
+class Window:
+    """A part of an epoch. first: how many tokens of the epoch come before it, on its rank; n_tokens: its size."""
+
+    epoch: int
+    number: int
+    first: int
+    n_tokens: int
+
+
+W = TypeVar("W", bound=Window)
+
+
+class Plan(Protocol[W]):
+    """In which order the tokens of one process are visited. n_tokens: in an epoch; n_windows: in an epoch;
+    is_whole: whether every epoch is one and the same window.
+    """
+
+    n_tokens: int
+    n_windows: int
+
+    @property
+    def is_whole(self) -> bool: ...
+
+    def windows_from(self, epoch: int, token: int) -> Iterator[W]:
+        """Endlessly over epochs, beginning with the window that holds the `token`-th token visited in `epoch`."""
+
+    def order(self, window: W) -> np.ndarray:
+        """In which order the tokens of a window are visited: a permutation of its `n_tokens` places."""
+
+
+@dataclass(frozen=True)
+class Loading(Generic[W]):
     """What a loader is asked for. place: 0 or 1 in turn, the memory it may use again; stopped: set when nobody wants
     the window any more.
     """
 
-    window: Window
+    window: W
     place: int
     stopped: Event
 
@@ -40,7 +72,9 @@ def check_batches(batch_size: int, seed: int, start_step: int) -> None:
         )
 
 
-def batches(plan: ShufflePlan, load: Callable[[Loading], Tokens], batch_size: int, start_step: int) -> Iterator[Tensor]:
+def cut_batches(
+    plan: Plan[W], load: Callable[[Loading[W]], Tokens], batch_size: int, start_step: int
+) -> Iterator[Tensor]:
     """Endless float32 batches [batch_size, d] in the order of the plan, from `start_step` on.
 
     Every epoch visits every token once; batches run on across the end of an epoch.
@@ -61,21 +95,21 @@ def batches(plan: ShufflePlan, load: Callable[[Loading], Tokens], batch_size: in
 
 
 def _load_ahead(
-    plan: ShufflePlan, load: Callable[[Loading], Tokens], epoch: int, token: int
-) -> Iterator[tuple[Window, Tokens, Tensor]]:
+    plan: Plan[W], load: Callable[[Loading[W]], Tokens], epoch: int, token: int
+) -> Iterator[tuple[W, Tokens, Tensor]]:
     """Each window with its tokens and the order of their visit. A window that holds everything is loaded once."""
     windows = plan.windows_from(epoch, token)
     stopped = Event()
-    kept: Tokens | None = None
+    whole: Tokens | None = None
 
-    def following(place: int) -> tuple[Window, Tokens, Tensor]:
-        nonlocal kept
+    def following(place: int) -> tuple[W, Tokens, Tensor]:
+        nonlocal whole
         window = next(windows)
         order = torch.from_numpy(plan.order(window))
-        if plan.n_windows > 1 or plan.world > 1:
-            return window, load(Loading(window, place, stopped)), order
-        kept = kept or load(Loading(window, 0, stopped))
-        return window, kept, order
+        if plan.is_whole:
+            whole = whole or load(Loading(window, 0, stopped))
+            return window, whole, order
+        return window, load(Loading(window, place, stopped)), order
 
     with ThreadPoolExecutor(1, thread_name_prefix="windows") as thread:
         try:
