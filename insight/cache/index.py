@@ -8,7 +8,6 @@ come, a few thousand lines at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from sae.errors import InsightError
 from sae.files import atomic_write
 
 from .manifest import INDEX, SKIPPED, Manifest, StoredTable
+from .parquet import UnsafeFile, read_lines
 from .shard import sha256_of
 
 OF_IMAGES = pa.schema(
@@ -34,7 +34,6 @@ OF_IMAGES = pa.schema(
 )
 OF_SKIPPED = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("id", "source", "reason")])
 _LINES = 1 << 16
-_BYTES_PER_LINE = 1 << 13  # an id is a path, at most 4096 bytes; more than this is not an index but an attack
 
 
 def write_index(folder: Path, shards: Iterable[dict[str, list[Any]]], name: str = INDEX) -> StoredTable:
@@ -56,43 +55,39 @@ def write_skipped(folder: Path, parts: Iterable[dict[str, list[Any]]], name: str
 def read_index(folder: Path, manifest: Manifest) -> pa.Table:
     """Read the index and check it against the manifest: bytes, columns, one line per image, each id once."""
     path = folder / manifest.index.file
-    table = _read(path, manifest.index, OF_IMAGES)
+    table = pa.Table.from_batches(_lines(path, manifest.index, OF_IMAGES), OF_IMAGES)
     rows = [stored.rows for stored in manifest.shards]
     shard = np.repeat(np.arange(len(rows), dtype=np.int32), rows)
     row = np.concatenate([np.arange(count, dtype=np.int32) for count in rows])
     if not (np.array_equal(table["shard"].to_numpy(), shard) and np.array_equal(table["row"].to_numpy(), row)):
         raise _wrong(path, "the images in the order of the shards", "another order")
-    if table["id"].null_count or len(table["id"].unique()) < len(table):
-        raise _wrong(path, "each id once", "ids that are missing or doubled")
+    if len(table["id"].unique()) < len(table):
+        raise _wrong(path, "each id once", "ids that are doubled")
     return table
 
 
 def read_skipped(folder: Path, manifest: Manifest) -> pa.Table:
     """Read the list of images that gave no features, checked against the manifest."""
-    return _read(folder / manifest.skipped.file, manifest.skipped, OF_SKIPPED)
+    return pa.Table.from_batches(stream_skipped(folder, manifest), OF_SKIPPED)
 
 
 def stream_index(folder: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]:
     """The lines of the index, some thousand at a time; checked like `read_index`, but for ids that are doubled."""
     path, seen = folder / manifest.index.file, 0
     ends = np.cumsum([stored.rows for stored in manifest.shards])
-    with _opened(path, manifest.index, OF_IMAGES) as file:
-        for lines in file.iter_batches(_LINES):
-            images = np.arange(seen, seen + len(lines))
-            shard = np.searchsorted(ends, images, side="right")
-            row = images - np.concatenate([[0], ends])[shard]
-            if not (np.array_equal(lines["shard"], shard) and np.array_equal(lines["row"], row)):
-                raise _wrong(path, "the images in the order of the shards", "another order")
-            if lines["id"].null_count:
-                raise _wrong(path, "an id for each image", "images without")
-            seen += len(lines)
-            yield lines
+    for lines in _lines(path, manifest.index, OF_IMAGES):
+        images = np.arange(seen, seen + len(lines))
+        shard = np.searchsorted(ends, images, side="right")
+        row = images - np.concatenate([[0], ends])[shard]
+        if not (np.array_equal(lines["shard"], shard) and np.array_equal(lines["row"], row)):
+            raise _wrong(path, "the images in the order of the shards", "another order")
+        seen += len(lines)
+        yield lines
 
 
 def stream_skipped(folder: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]:
     """The lines of `read_skipped`, some thousand at a time."""
-    with _opened(folder / manifest.skipped.file, manifest.skipped, OF_SKIPPED) as file:
-        yield from file.iter_batches(_LINES)
+    yield from _lines(folder / manifest.skipped.file, manifest.skipped, OF_SKIPPED)
 
 
 def _write(folder: Path, name: str, schema: pa.Schema, parts: Iterable[dict[str, list[Any]]]) -> StoredTable:
@@ -108,28 +103,14 @@ def _write(folder: Path, name: str, schema: pa.Schema, parts: Iterable[dict[str,
     return StoredTable(name, (folder / name).stat().st_size, sha256_of(folder / name), rows)
 
 
-def _read(path: Path, stored: StoredTable, schema: pa.Schema) -> pa.Table:
-    with _opened(path, stored, schema) as file:
-        return file.read()
-
-
-@contextmanager
-def _opened(path: Path, stored: StoredTable, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
+def _lines(path: Path, stored: StoredTable, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     found = sha256_of(path)
     if found != stored.sha256:
         raise _wrong(path, f"SHA-256 {stored.sha256[:12]}", found[:12])
     try:
-        with pq.ParquetFile(path) as file:
-            metadata = file.metadata
-            size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-            if metadata.num_rows != stored.rows or size > stored.rows * _BYTES_PER_LINE + (1 << 20):
-                raise _wrong(path, f"{stored.rows} lines", f"{metadata.num_rows} in {size} bytes")
-            columns = file.schema_arrow
-            if columns.names != schema.names or columns.types != schema.types:
-                raise _wrong(path, f"columns {schema.names}", str(columns.names))
-            yield file
-    except (pa.ArrowException, OSError) as error:
-        raise _wrong(path, "a parquet file", str(error).partition("\n")[0]) from None
+        yield from read_lines(path, schema, stored.rows)
+    except UnsafeFile as error:
+        raise InsightError(f"{path}: damaged: {error}; make the cache again") from None
 
 
 def _wrong(path: Path, expected: str, found: str) -> InsightError:
