@@ -76,15 +76,15 @@ def _lines(path: Path, schema: pa.Schema, rows: int, room: int) -> Iterator[pa.R
 
 def _bytes_of_pages(path: Path, metadata: pq.FileMetaData) -> int:
     """What all pages take, uncompressed; each column must have as many values as there are lines."""
-    size, lines = 0, 0
+    size, lines, size_of_file = 0, 0, path.stat().st_size
     with path.open("rb") as file:
         for number in range(metadata.num_row_groups):
             group = metadata.row_group(number)
             lines += group.num_rows
             for name in range(group.num_columns):
                 column = group.column(name)
-                begin = column.data_page_offset
-                if column.has_dictionary_page and 0 < column.dictionary_page_offset < begin:
+                begin = column.data_page_offset  # 0 where there are no values, and so only an empty dictionary
+                if column.has_dictionary_page and 0 < column.dictionary_page_offset < (begin or size_of_file):
                     begin = column.dictionary_page_offset
                 values = 0
                 for taken, count in _pages(file, begin, column.total_compressed_size):
