@@ -104,6 +104,8 @@ def _write(folder: Path, name: str, schema: pa.Schema, parts: Iterable[dict[str,
 
 
 def _lines(path: Path, stored: StoredTable, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    if path.exists() and path.stat().st_size != stored.bytes:
+        raise _wrong(path, f"{stored.bytes} bytes", f"{path.stat().st_size}")
     found = sha256_of(path)
     if found != stored.sha256:
         raise _wrong(path, f"SHA-256 {stored.sha256[:12]}", found[:12])

@@ -6,6 +6,7 @@ of this folder, and whatever is wrong is an `InsightError` that names the field.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,9 +23,10 @@ VERSION = 2
 FILE = "manifest.json"
 INDEX = "index.parquet"
 SKIPPED = "skipped.parquet"
-_SHARD = re.compile(r"shard-\d{5,9}(-\d{5,9})?\.safetensors")
+_SHARD = re.compile(r"shard-[0-9]{5,9}(-[0-9]{5,9})?\.safetensors")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_MAX_BYTES = 1 << 28
+_MAX_BYTES = 1 << 25  # of a list of 200,000 shards; parsed, JSON takes some twenty times its size
+_DEEPEST = 8
 
 
 @dataclass(frozen=True)
@@ -96,16 +98,28 @@ class Manifest:
         path = folder / FILE
         try:
             size = path.stat().st_size
-            value = read_json(path) if size <= _MAX_BYTES else None
+            if size > _MAX_BYTES or not path.is_file():  # a pipe or a device has no end
+                raise InsightError(f"{path}: expected a file of at most {_MAX_BYTES} bytes, found {size} of something")
+            value = read_json(path)
         except OSError as error:
             raise InsightError(f"{path}: cannot be read ({error.strerror})") from None
         except InsightError:
             raise
         except (ValueError, RecursionError):  # a number of 10,000 digits, a thousand brackets
-            raise InsightError(f"{path}: expected a cache's manifest, found other JSON") from None
-        if value is None:
-            raise InsightError(f"{path}: expected at most {_MAX_BYTES} bytes, found {size}")
+            value = None
+        if not _is_plain(value, _DEEPEST):
+            raise InsightError(f"{path}: expected a cache's manifest, found other JSON; make the cache again")
         return _Checker(path).manifest(value)
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether JSON can be written again and shown: not deep, its numbers finite, its text whole characters."""
+    if isinstance(value, dict | list):
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in inner)
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 class _Checker:

@@ -40,7 +40,7 @@ def read_lines(path: Path, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBa
     try:
         room = _TIMES * path.stat().st_size + _AT_LEAST
         yield from _lines(path, schema, rows, room)
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise UnsafeFile(f"expected a parquet file, found {str(error).partition(chr(10))[0][:200]}") from None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from .journal import FOLDER
 from .manifest import FILE, Manifest
 from .shard import Shard, sha256_of
 from .shuffle import PieceWindow, ShufflePlan
-from .tokens import ShardRow, Tokens, damaged
+from .tokens import ShardRow, Tokens, damaged, room_for
 from .windows import Loading, check_batches, cut_batches
 
 if TYPE_CHECKING:
@@ -76,6 +76,11 @@ class FeatureCache:
             for stored in manifest.shards
         ]
         return cls(folder, manifest, shards, shuffle_memory)
+
+    @property
+    def encoder(self) -> dict[str, Any]:
+        """The backbone, as the manifest and the config of a model have it."""
+        return self.manifest.backbone
 
     def require(self, fingerprint: str) -> None:
         """`InsightError` unless the cache was made by the backbone with this fingerprint."""
@@ -205,9 +210,21 @@ class FeatureCache:
             wrong = (rest_checks([*rest.values()]) != expected).nonzero()
             if len(wrong):
                 raise damaged(shard, f"{' or '.join(form.rest)} of its image {row + int(wrong[0])}")
+            if not self._in_range(name, rest[name]):
+                raise InsightError(
+                    f"{shard.path}: damaged: expected {name} that the manifest allows, found others among images {row}"
+                    f" to {row + count - 1}; make the cache again"
+                )
             out[at : at + count] = rest[name]
             at += count
         return out
+
+    def _in_range(self, name: str, rows: Tensor) -> bool:
+        """Whether positions ascend and lie on the grid, and classes have names."""
+        if name == "positions":
+            on_grid = (rows[:, 0] >= 0) & (rows[:, -1] < self.grid[0] * self.grid[1])
+            return bool((on_grid & (rows.diff(dim=1) > 0).all(1)).all())
+        return name != "classes" or bool(((rows >= -1) & (rows < len(self.classes))).all())
 
     def _check_images(self, first: int, images: int | None) -> int:
         images = self.n_images - first if images is None else images
@@ -252,8 +269,7 @@ class Share:
         are as large as a window of many pieces can have them, up to a whole image: disks read these faster.
         """
         form, edges = self._shards.form, self._shards.edges
-        in_order = 4  # bytes of a place in the window's permutation
-        room = self._cache.shuffle_memory // (self._shards.width + (4 if form.dtype == "int8" else 0) + in_order)
+        room = room_for(self._cache.shuffle_memory, form)
         if self._cache.n_tokens > room or self._world > 1:
             room //= 2
         images = min(room, self._cache.n_tokens // self._world) / form.tokens  # in a window

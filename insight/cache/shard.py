@@ -166,6 +166,8 @@ def sha256_of(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes, in bounded memory."""
     digest = hashlib.sha256()
     try:
+        if path.exists() and not path.is_file():  # a pipe or a device has no end
+            raise InsightError(f"{path}: expected a file, found something else; restore it or make the cache again")
         with path.open("rb") as file:
             while block := file.read(1 << 22):
                 digest.update(block)
