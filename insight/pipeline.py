@@ -23,7 +23,7 @@ from sae.monitor import Monitor
 
 from .backbones import load as load_backbone
 from .backbones.weights import cache_root
-from .cache import FeatureCache, write_cache
+from .cache import FeatureCache, StreamedFeatures, write_cache
 from .concept import Concept, load_concepts, save_concepts, unnamed
 from .defaults import FEWEST_STEPS, LR, PASSES, PATCHES_PER_CONCEPT, PRIOR, SHARE_OF_DECAY, K
 from .examples import Example, save_examples, strongest_of_image
@@ -36,7 +36,7 @@ def fitting_size(n_tokens: int) -> int:
 
 
 def train_dictionary(
-    cache: FeatureCache,
+    features: FeatureCache | StreamedFeatures,
     out: Path,
     *,
     concepts: int | None = None,
@@ -49,18 +49,18 @@ def train_dictionary(
     monitor: Monitor | None = None,
     device: str = "cpu",
 ) -> SparseAutoencoder:
-    """Train a Matryoshka autoencoder on a cache; `out` becomes a model without relations and names.
+    """Train a Matryoshka autoencoder on the features of images; `out` becomes a model without relations and names.
 
-    `concepts` defaults to `fitting_size`, `steps` to three passes over the cache, at least 1,000 steps.
+    `concepts` defaults to `fitting_size`, `steps` to three passes over the features, at least 1,000 steps.
     """
-    n_concepts = concepts or fitting_size(cache.n_tokens)
-    config = SaeConfig(dim=cache.dim, n_concepts=n_concepts, k=k, selection=selection)
-    steps = steps or max(FEWEST_STEPS, -(-PASSES * cache.n_tokens // batch_size))
+    n_concepts = concepts or fitting_size(features.n_tokens)
+    config = SaeConfig(dim=features.dim, n_concepts=n_concepts, k=k, selection=selection)
+    steps = steps or max(FEWEST_STEPS, -(-PASSES * features.n_tokens // batch_size))
     settings = TrainConfig(
         steps=steps, batch_size=batch_size, lr=lr, seed=seed, decay_steps=int(SHARE_OF_DECAY * steps)
     )
-    extra = {"backbone": cache.manifest.backbone, "images": cache.n_images}
-    return train(cache, config, settings, out, extra=extra, device=device, monitor=monitor)
+    extra = {"backbone": features.encoder, "images": features.n_images}
+    return train(features, config, settings, out, extra=extra, device=device, monitor=monitor)
 
 
 def relate_concepts(

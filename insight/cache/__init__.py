@@ -9,6 +9,15 @@ from .convert import convert_cache
 from .merge import merge_caches
 from .reader import FeatureCache
 from .sample import sample_cache
+from .stream import StreamedFeatures
 from .writer import write_cache, write_caches
 
-__all__ = ["FeatureCache", "convert_cache", "merge_caches", "sample_cache", "write_cache", "write_caches"]
+__all__ = [
+    "FeatureCache",
+    "StreamedFeatures",
+    "convert_cache",
+    "merge_caches",
+    "sample_cache",
+    "write_cache",
+    "write_caches",
+]

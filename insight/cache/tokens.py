@@ -61,6 +61,12 @@ class Tokens:
         return out
 
 
+def room_for(memory: int, form: Form) -> int:
+    """How many tokens of such a cache fit into so many bytes, each with its place in the order of their visit."""
+    scale = 4 if form.dtype == "int8" else 0
+    return memory // (form.dim * DTYPES[form.dtype].itemsize + scale + 4)
+
+
 class ShardRow:
     """Shards in order. form: what they have in common. Holds no open files and no data."""
 

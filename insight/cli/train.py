@@ -1,18 +1,28 @@
-"""`insight train`: a dictionary of concepts from a feature cache."""
+"""`insight train`: a dictionary of concepts from a feature cache, or from images that are encoded on the way."""
 
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from sae.config import Selection
 from sae.monitor import Monitor
 
 from ..defaults import LR, K
-from .options import Cache, Device, pick_device
+from .options import Device, pick_device
+
+Features = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(metavar="CACHE", help="Folder of a feature cache; with --stream what `insight cache write` takes."),
+]
 
 
 def train(
-    cache: Cache,
+    cache: Features,
     /,
     out: Path,
+    stream: bool = False,
+    backbone: str = "small",
     concepts: int | None = None,
     k: int = K,
     steps: int | None = None,
@@ -25,25 +35,43 @@ def train(
 ) -> None:
     """Train a sparse autoencoder whose latents are the concepts (Matryoshka) on the patches of CACHE.
 
+    With --stream there is no cache: insight train FOLDER --stream --out MODEL encodes the images of FOLDER while it
+    trains, again in every pass unless all features fit into memory.
+
     Checkpoints lie in OUT/checkpoint; a killed run goes on exactly where it stopped when the same command is given
     again. Several processes share the work: torchrun --nproc-per-node 2 -m insight train ...
 
     Args:
         out: Folder to write the model to.
+        stream: Encode images on the way instead of reading a cache.
+        backbone: Encoder for --stream: `small`, `openclip:MODEL/PRETRAINED` or `timm:MODEL`.
         concepts: Size of the dictionary (default: by the size of the data, one concept for about 400 patches).
         k: Concepts active on a patch, on average.
-        steps: Training steps (default: three passes over the cache, at least 1,000 steps).
+        steps: Training steps (default: three passes over the features, at least 1,000 steps).
         batch_size: Patches a step.
         lr: Learning rate of Adam.
         seed: Seed of the initial weights and of the order of patches.
         selection: Which concepts are active on a patch; see docs/sae.md.
         monitor: Where else the log goes, if it is installed.
     """
-    from ..cache import FeatureCache
+    import torch
+
+    from sae.distributed import local_device
+
+    from ..backbones import load
+    from ..cache import FeatureCache, StreamedFeatures
+    from ..data import open_source
     from ..pipeline import train_dictionary
 
+    place = pick_device(device)
+    features: FeatureCache | StreamedFeatures
+    if stream:
+        encoder = load(backbone, device=str(local_device(torch.device(place))))
+        features = StreamedFeatures(open_source(cache), encoder)
+    else:
+        features = FeatureCache.open(cache)
     train_dictionary(
-        FeatureCache.open(cache),
+        features,
         out,
         concepts=concepts,
         k=k,
@@ -53,6 +81,13 @@ def train(
         seed=seed,
         selection=selection,
         monitor=monitor,
-        device=pick_device(device),
+        device=place,
     )
-    print(f"{out}: trained; next: insight relate {out} {cache}")
+    if not stream:
+        print(f"{out}: trained; next: insight relate {out} {cache}")
+        return
+    written = out.with_name(f"{out.name}-cache")
+    print(
+        f"{out}: trained; concepts are related from a cache, in one more pass: insight cache write {cache} --backbone"
+        f" {backbone} --out {written} && insight relate {out} {written}"
+    )
