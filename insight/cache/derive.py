@@ -47,13 +47,20 @@ class NewShard:
 
 
 def origin(caches: Sequence[FeatureCache], how: dict[str, Any], seed: int | None) -> dict[str, Any]:
-    """The `settings` of a derived cache's manifest: how it was made and of which caches.
+    """The `settings` of a derived cache's manifest: how it was made and of which caches, and how these were.
 
     seed: by which `kept_positions` gives the patches of every image (what appended images must be thinned by), None
     where it does not.
     """
-    made_of = [{"manifest_sha256": sha256_of(c.folder / FILE), "settings": c.manifest.settings} for c in caches]
-    return {"derived": how | {"caches": made_of}} | ({} if seed is None else {"seed": seed})
+    steps: list[Any] = []
+    made_of: list[dict[str, Any]] = []
+    for cache in caches:
+        settings = cache.manifest.settings
+        earlier = settings.get("derived")
+        steps += [step for step in earlier if step not in steps] if isinstance(earlier, list) else []
+        known = {} if earlier else {"settings": settings}
+        made_of.append({"manifest_sha256": sha256_of(cache.folder / FILE)} | known)
+    return {"derived": [*steps, how | {"caches": made_of}]} | ({} if seed is None else {"seed": seed})
 
 
 def seed_of(cache: FeatureCache) -> int | None:

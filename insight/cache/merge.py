@@ -95,12 +95,21 @@ def _link_or_copy(source: Path, stored: StoredShard, target: Path) -> tuple[int,
 
 def _copy(source: Path, stored: StoredShard, target: Path) -> None:
     digest = hashlib.sha256()
-    with atomic_write(target) as temporary, source.open("rb") as old, temporary.open("wb") as new:
-        while piece := old.read(_COPIED_AT_ONCE):
+    with atomic_write(target) as temporary, temporary.open("wb") as file:
+        for piece in _pieces(source):
             digest.update(piece)
-            new.write(piece)
+            file.write(piece)
         if digest.hexdigest() != stored.sha256:
             raise InsightError(
                 f"{source}: damaged: expected SHA-256 {stored.sha256[:12]}, found {digest.hexdigest()[:12]}; restore it"
                 " or make that cache again"
             )
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_COPIED_AT_ONCE):
+                yield piece
+    except OSError as error:
+        raise InsightError(f"{path}: cannot be read ({error.strerror})") from None

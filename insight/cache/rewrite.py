@@ -28,17 +28,18 @@ Change = Callable[[dict[str, Tensor], list[str]], dict[str, Tensor]]
 """The tensors of some images as a shard has them, and their ids → the tensors of the new form, all without checks."""
 
 _BYTES_OF_SHARD = 1 << 28  # the most that a new shard takes in memory …
-_BYTES_AT_ONCE = 1 << 25  # … and about the float32 patches that are worked on at a time
+_BYTES_AT_ONCE = 1 << 22  # … and about the float32 patches that are worked on at a time
 
 
 def rewritten(cache: FeatureCache, chosen: np.ndarray, form: Form, change: Change) -> Iterator[NewShard]:
     """The new shards, of `form`, for the images with the numbers `chosen` (int64, ascending)."""
-    old = cache.manifest.shards
-    rows = min(max(stored.rows for stored in old), max(1, _BYTES_OF_SHARD // _bytes_of_image(form)))
+    of_shard = np.array([stored.rows for stored in cache.manifest.shards])
+    ends = np.cumsum(of_shard)
+    rows = min(int(of_shard.max()), max(1, _BYTES_OF_SHARD // _bytes_of_image(form)))
     groups = [chosen[start : start + rows] for start in range(0, len(chosen), rows)]
     lines = cut(_only(chosen, stream_index(cache.folder, cache.manifest)), [len(group) for group in groups])
     for group, images in zip(groups, lines, strict=True):
-        yield NewShard(images, partial(_make, cache, group, images["id"], form, change))
+        yield NewShard(images, partial(_make, cache, ends, group, images["id"], form, change))
 
 
 def read_checked(shard: Shard, file: FileIO, first: int, rows: int) -> dict[str, Tensor]:
@@ -63,18 +64,21 @@ def _only(chosen: np.ndarray, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.
 
 
 def _make(
-    cache: FeatureCache, images: np.ndarray, ids: pa.Array, form: Form, change: Change, path: Path
+    cache: FeatureCache, ends: np.ndarray, images: np.ndarray, ids: pa.Array, form: Form, change: Change, path: Path
 ) -> tuple[int, str]:
-    """Write the shard of some images (their numbers, ascending) → (bytes, SHA-256)."""
+    """Write the shard of some images (their numbers, ascending) → (bytes, SHA-256). ends: images up to the end of each
+    old shard."""
     new = {
         name: torch.empty(shape, dtype=dtype)
         for name, (dtype, shape) in form.tensors(len(images)).items()
         if name != "checks"
     }
     at = 0
-    for number, rows in _by_shard(cache, images):
+    of_image = np.searchsorted(ends, images, side="right")
+    for number in np.unique(of_image).tolist():
         stored = cache.manifest.shards[number]
         shard = Shard.open(cache.folder / stored.file, cache.manifest.form, rows=stored.rows, size=stored.bytes)
+        rows = images[of_image == number] - (ends[number] - stored.rows)
         with shard.opened() as file:
             for first, count in _runs(rows, max(1, _BYTES_AT_ONCE // (4 * shard.form.tokens * shard.form.dim))):
                 changed = change(read_checked(shard, file, first, count), ids.slice(at, count).to_pylist())
@@ -82,14 +86,6 @@ def _make(
                     new[name][at : at + count] = tensor
                 at += count
     return write_shard(path, with_checks(new, form))
-
-
-def _by_shard(cache: FeatureCache, images: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(number of a shard, rows in it) of some images."""
-    ends = np.cumsum([stored.rows for stored in cache.manifest.shards])
-    of_image = np.searchsorted(ends, images, side="right")
-    for number in np.unique(of_image).tolist():
-        yield number, images[of_image == number] - (ends[number] - cache.manifest.shards[number].rows)
 
 
 def _runs(rows: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:

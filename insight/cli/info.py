@@ -43,8 +43,12 @@ def facts_of_cache(cache: dict[str, Any]) -> dict[str, str]:
         "classes": ", ".join(cache["classes"]) or "none: images have no masks",
         "from": "; ".join(f"{source['kind']} {source['place']}" for source in cache["sources"]),
     }
-    if derived := cache["settings"].get("derived"):
-        facts["made by"] = f"insight cache {derived['command']}"
+    derived = cache["settings"].get("derived")
+    steps = (
+        [str(step.get("command")) for step in derived if isinstance(step, dict)] if isinstance(derived, list) else []
+    )
+    if steps:
+        facts["made by"] = f"insight cache {', then '.join(steps)}"
     facts["without features"] = f"{cache['skipped']:,}"
     shown = {f"  {entry['id']}": entry["reason"] for entry in cache["first_skipped"]}
     if cache["skipped"] > len(shown):

@@ -82,3 +82,24 @@ def random_cache(
         settings={"seed": seed},
     ).write(folder)
     return FeatureCache.open(folder)
+
+
+def fresh() -> int:
+    """A seed that no run had before."""
+    return int(np.random.default_rng().integers(1 << 30))
+
+
+def lines(*caches: FeatureCache) -> list[dict[str, object]]:
+    """The lines of the indices, without the places of the images."""
+    return [line for cache in caches for line in cache.index.drop_columns(["shard", "row"]).to_pylist()]
+
+
+def same_images(found: FeatureCache, expected: FeatureCache, images: list[int], first: int = 0) -> None:
+    """Images from number `first` on are those of another cache, with everything that is known of them."""
+    assert lines(found)[first : first + len(images)] == [lines(expected)[image] for image in images]
+    for place, image in enumerate(images, first):
+        assert torch.equal(found.image(place), expected.image(image))
+        assert torch.equal(found.pooled()[place], expected.pooled()[image])
+        assert torch.equal(found.positions(place, 1), expected.positions(image, 1))
+        if expected.classes:
+            assert torch.equal(found.patch_classes(place, 1), expected.patch_classes(image, 1))
