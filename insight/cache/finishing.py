@@ -50,6 +50,7 @@ def finish(target: Target) -> None:
 
     index = write_index(out, images(), _table(INDEX, journal))
     if not shards:
+        (out / index.file).unlink()
         _none_good(journal, request)
     _require_different(out / index.file)
     kept = request.kept

@@ -55,6 +55,7 @@ class Making:
             file = f"{shard_name(self._part, self._number)}.safetensors"
             shard = StoredShard(file, *write_shard(self._journal.out / file, with_checks(tensors, self.form)), rows)
         self._journal.finish(self._part, self._number, Note(shard, self.seen, self.next, last))
+        self._unlogged = []
         self._log.remove()
 
     def _hold(self, batch: Batch) -> Batch:

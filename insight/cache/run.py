@@ -20,6 +20,7 @@ from .decoding import Decoded, End, Photo, Stretch, Target, ahead, decode, photo
 from .encoding import encode
 from .ids import IdSet
 from .journal import Journal
+from .making import Making
 from .manifest import Manifest
 from .planning import known_ids
 from .shard import sha256_of
@@ -27,7 +28,6 @@ from .shard import sha256_of
 
 def make_shards(source: ImageSource, targets: list[Target], ranks: Group, workers: int, progress: bool) -> None:
     """Make the shards of this rank's parts that are not there yet; targets that have the same parts go together."""
-
     for _, group in groupby(sorted(targets, key=_work), _work):
         together = list(group)
         journal = together[0].journal
@@ -128,9 +128,7 @@ class _Writing:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         try:
             if self.stretch is not None:
-                with suppress(OSError):  # the reason for leaving says more
-                    for _, making in self.stretch.makings:
-                        making.keep()
+                _keep([making for _, making in self.stretch.makings])
             if kind is None:
                 self._wait()
         finally:
@@ -142,5 +140,17 @@ class _Writing:
 
 
 def _finish_all(end: End) -> None:
-    for _, making in end.stretch.makings:
-        making.finish(end.last)
+    makings = [making for _, making in end.stretch.makings]
+    try:
+        for making in makings:
+            making.finish(end.last)
+    except OSError:
+        _keep(makings)
+        raise
+
+
+def _keep(makings: list[Making]) -> None:
+    """Log what can be logged; the reason for doing so says more than one for failing."""
+    for making in makings:
+        with suppress(OSError):
+            making.keep()

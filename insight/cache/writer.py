@@ -107,8 +107,10 @@ def write_caches(
             with ranks.together():
                 if ranks.rank == 0:
                     _begin(images, requests, append, locks)
-            journals = {out: Journal.resume(out) for out in requests if (out / FOLDER).is_dir()}
-            targets = [Target(requests[out], journal) for out, journal in journals.items() if journal]
+            journals = [(request, Journal.resume(out)) for out, request in requests.items()]
+            targets = [
+                Target(request, journal) for request, journal in journals if journal and _goes_on(journal, append)
+            ]
             with ranks.together():
                 for target in targets if ranks.rank else ():
                     locks.enter_context(only_writer(target.journal.out, ranks.rank))
@@ -143,6 +145,11 @@ def _begin(source: ImageSource, requests: Mapping[Path, Request], append: bool, 
         for part in out.rglob(".*.part"):  # of a killed run; nobody is writing it now
             part.unlink()
         begun = plan(out, source, request, parts, append) or begun
+
+
+def _goes_on(journal: Journal, append: bool) -> bool:
+    """Not if it is of images that somebody else began to append to a finished cache."""
+    return append or journal.base is None
 
 
 def _prepare(out: Path) -> None:

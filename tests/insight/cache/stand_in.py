@@ -1,11 +1,7 @@
-"""A backbone that is quick, deterministic and depends on every pixel, a folder of real photo files to feed it, and
-`python -m tests.insight.cache.stand_in PHOTOS OUT DEATH`: a writer that kills itself with SIGKILL at a chosen point.
-"""
+"""A backbone that is quick, deterministic and depends on every pixel, and photos to feed it: files and a source."""
 
 import hashlib
-import os
-import signal
-import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from insight.backbones import Backbone, DenseFeatures
-from insight.cache import FeatureCache, journal, write_cache
+from insight.cache import FeatureCache, write_cache
+from insight.data import BadImage, ImageSource, Item
 
 SETTINGS = {"shard_images": 4, "batch_size": 3, "workers": 2, "progress": False}
 
@@ -62,9 +59,9 @@ def make_photos(folder: Path, count: int) -> Path:
     return folder
 
 
-def write(photos: Path, out: Path, **settings: object) -> FeatureCache:
+def write(photos: Path | ImageSource, out: Path, backbone: Backbone | None = None, **settings: object) -> FeatureCache:
     """`write_cache` with a stand-in and shards of four photos, unless `settings` say otherwise."""
-    return write_cache(photos, StandIn(), out, **{**SETTINGS, **settings})
+    return write_cache(photos, backbone or StandIn(), out, **{**SETTINGS, **settings})
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -72,29 +69,46 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+class Pictures:
+    """A source in memory: part `x7` has the noisy images x7/0 to x7/6, however many are asked for.
+
+    Of every seven the one numbered 5 cannot be decoded, and with masks the one numbered 3 has a mask that cannot.
+    """
+
+    kind, place = "list", "in memory"
+
+    def __init__(self, parts: Sequence[str], classes: tuple[str, ...] = (), name: str = "pictures") -> None:
+        self.listed, self.classes, self.name = list(parts), classes, name
+        self.read_from: list[tuple[str, int]] = []
+
+    def parts(self, size: int) -> Iterator[list[str]]:
+        return ([part] for part in self.listed)
+
+    def read(self, part: Sequence[str], start: int = 0) -> Iterator[Item]:
+        (name,) = part
+        self.read_from.append((name, start))
+        for number in range(start, int(name[1:])):
+            yield self.item(f"{name}/{number}", number)
+
+    def item(self, id: str, number: int) -> Item:
+        def load() -> Image.Image:
+            if number % 7 == 5:
+                raise BadImage(id, "it was drawn so")
+            return Image.fromarray(rng(id).integers(0, 256, (20, 30, 3), dtype=np.uint8))
+
+        def load_mask() -> np.ndarray:
+            if number % 7 == 3:
+                raise BadImage(id, "its mask was drawn so")
+            return mask_of(id)
+
+        masked = self.classes and number % 3 != 1
+        return Item(id, f"label {number % 2}", ("train", "test", None)[number % 3], load, load_mask if masked else None)
 
 
-def main() -> None:
-    photos, out, death = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    backbone = StandIn()
-    kind, _, number = death.partition(":")
-    countdown = iter([False] * int(number or 0) + [True])
-
-    def die_when_due() -> None:
-        if next(countdown, False):
-            _die()
-
-    if kind == "batch":
-        backbone.on_batch = die_when_due
-    elif kind == "fsync":  # in the middle of writing a file: its bytes are there, its name is not
-        sync = os.fsync
-        os.fsync = lambda descriptor: (die_when_due(), sync(descriptor))[1]
-    elif kind == "remove":  # the manifest is written, the notes are still there
-        journal.Journal.remove = lambda self: _die()
-    write_cache(photos, backbone, out, **SETTINGS)
+def rng(id: str) -> np.random.Generator:
+    return np.random.default_rng(list(id.encode()))
 
 
-if __name__ == "__main__":
-    main()
+def mask_of(id: str) -> np.ndarray:
+    """[20, 30]: stripes of the classes -1 to 2, ten pixels wide like no patch."""
+    return np.repeat(rng(id).integers(-1, 3, (20, 3)), 10, axis=1).astype(np.int16)
