@@ -42,6 +42,7 @@ def describe_cache(cache: FeatureCache) -> dict[str, Any]:
         "splits": dict(splits.most_common()),
         "classes": list(cache.classes),
         "skipped": manifest.skipped.rows,
+        "skipped_table": manifest.skipped.file,
         "first_skipped": first.slice(0, _SHOWN).to_pylist() if first else [],
         "sources": list(manifest.sources),
         "settings": manifest.settings,

@@ -44,15 +44,13 @@ def facts_of_cache(cache: dict[str, Any]) -> dict[str, str]:
         "from": "; ".join(f"{source['kind']} {source['place']}" for source in cache["sources"]),
     }
     derived = cache["settings"].get("derived")
-    steps = (
-        [str(step.get("command")) for step in derived if isinstance(step, dict)] if isinstance(derived, list) else []
-    )
-    if steps:
+    if isinstance(derived, list):
+        steps = [str(step.get("command")) for step in derived if isinstance(step, dict)]
         facts["made by"] = f"insight cache {', then '.join(steps)}"
     facts["without features"] = f"{cache['skipped']:,}"
     shown = {f"  {entry['id']}": entry["reason"] for entry in cache["first_skipped"]}
     if cache["skipped"] > len(shown):
-        shown["  …"] = f"{cache['skipped'] - len(shown):,} others, see {cache['cache']}/skipped.parquet"
+        shown["  …"] = f"{cache['skipped'] - len(shown):,} others, in {cache['skipped_table']}"
     return facts | shown
 
 
