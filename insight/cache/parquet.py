@@ -76,24 +76,26 @@ def _lines(path: Path, schema: pa.Schema, rows: int, room: int) -> Iterator[pa.R
 
 def _bytes_of_pages(path: Path, metadata: pq.FileMetaData) -> int:
     """What all pages take, uncompressed; each column must have as many values as there are lines."""
-    size, lines, size_of_file = 0, 0, path.stat().st_size
+    size, lines = 0, 0
     with path.open("rb") as file:
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
+        for group in (metadata.row_group(number) for number in range(metadata.num_row_groups)):
             lines += group.num_rows
-            for name in range(group.num_columns):
-                column = group.column(name)
-                begin = column.data_page_offset  # 0 where there are no values, and so only an empty dictionary
-                if column.has_dictionary_page and 0 < column.dictionary_page_offset < (begin or size_of_file):
-                    begin = column.dictionary_page_offset
-                values = 0
-                for taken, count in _pages(file, begin, column.total_compressed_size):
-                    size, values = size + taken, values + count
-                if not column.num_values == values == group.num_rows:
-                    raise UnsafeFile(f"expected {group.num_rows} values in a column, found {values}")
+            for column in (group.column(number) for number in range(group.num_columns)):
+                pages = list(_pages(file, *_stretch(column))) if column.num_values else []  # without values, no pages
+                size += sum(taken for taken, _ in pages)
+                if not column.num_values == sum(count for _, count in pages) == group.num_rows:
+                    raise UnsafeFile(f"expected {group.num_rows} values in each column, found another number")
     if lines != metadata.num_rows:
         raise UnsafeFile(f"expected {metadata.num_rows} lines, found {lines}")
     return size
+
+
+def _stretch(column: pq.ColumnChunkMetaData) -> tuple[int, int]:
+    """Where the pages of a column begin and how many bytes they take, as the decoder sees it."""
+    begin = column.data_page_offset
+    if column.has_dictionary_page and 0 < column.dictionary_page_offset < begin:
+        begin = column.dictionary_page_offset
+    return begin, column.total_compressed_size
 
 
 def _pages(file: BinaryIO, begin: int, size: int) -> Iterator[tuple[int, int]]:

@@ -133,6 +133,9 @@ class Shard:
             name: start + _check_tensor(path, name, header.get(name), *kind, size - start)
             for name, kind in expected.items()
         }
+        ends = [starts[name] + math.prod(shape) * dtype.itemsize for name, (dtype, shape) in expected.items()]
+        if sorted([*starts.values(), size]) != sorted([start, *ends]):
+            raise _wrong(path, "tensors that lie one behind the other", "overlaps or gaps")
         return cls(path, rows, form, starts)
 
     @contextmanager
