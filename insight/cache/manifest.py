@@ -25,7 +25,9 @@ INDEX = "index.parquet"
 SKIPPED = "skipped.parquet"
 _SHARD = re.compile(r"shard-[0-9]{5,9}(-[0-9]{5,9})?\.safetensors")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_MAX_BYTES = 1 << 25  # of a list of 200,000 shards; parsed, JSON takes some twenty times its size
+_MAX_BYTES = 1 << 26  # of a list of 380,000 shards
+_MIN_ITEM = 16  # bytes an item on average, after the first _FREE: fewer are not a manifest, but many objects in memory
+_FREE = 1 << 18
 _DEEPEST = 8
 
 
@@ -100,7 +102,8 @@ class Manifest:
             size = path.stat().st_size
             if size > _MAX_BYTES or not path.is_file():  # a pipe or a device has no end
                 raise InsightError(f"{path}: expected a file of at most {_MAX_BYTES} bytes, found {size} of something")
-            value = read_json(path)
+            items = sum(map(path.read_bytes().count, (b",", b"[", b"{")))
+            value = read_json(path) if items <= _FREE + size // _MIN_ITEM else None
         except OSError as error:
             raise InsightError(f"{path}: cannot be read ({error.strerror})") from None
         except InsightError:

@@ -1,7 +1,7 @@
 """Caches made by hand, without the writer: what an attacker could put into a folder, with sizes and checksums that fit.
 
-`python -m tests.insight.cache.forged FOLDER MEGABYTES` reads all of a cache in a process that may take so much more
-address space than it has when it begins, and prints what came of it.
+`python -m tests.insight.cache.forged MEGABYTES FOLDER ...` reads all of each cache in a process that may take so much
+more address space than it has when it begins, and prints, a line each, what came of it and how many MB it took.
 """
 
 import hashlib
@@ -23,7 +23,6 @@ from insight.cache import FeatureCache
 from insight.cache.dtypes import pack
 from insight.cache.index import OF_IMAGES, OF_SKIPPED
 from insight.cache.shard import Form, with_checks, write_shard
-from sae.errors import InsightError
 
 ROWS = (3, 2)
 """Images of each shard."""
@@ -155,27 +154,30 @@ def read_everything(folder: Path) -> dict[str, Any]:
     return found
 
 
-def limit_memory(megabytes: int) -> tuple[int, int]:
-    """Let this process take so much more address space than it has now; returns the limits that it had."""
+def limit_memory(megabytes: int) -> None:
+    """Let this process take so much more address space than it has now."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (megabytes << 20), before[1]))
-    return before
+    most = pages * resource.getpagesize() + (megabytes << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def main() -> None:
-    folder, megabytes = Path(sys.argv[1]), int(sys.argv[2])
+    limit_memory(int(sys.argv[1]))
     torch.set_num_threads(1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    limit_memory(megabytes)
-    try:
-        read_everything(folder)
-        outcome = "read"
-    except InsightError as error:
-        outcome = f"InsightError: {error}"
-    except BaseException as error:
-        outcome = f"{type(error).__name__}: {error}"
-    print(json.dumps({"outcome": outcome, "mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}))
+    for folder in map(Path, sys.argv[2:]):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is now what there is
+        before = _resident_mb("VmRSS")
+        try:
+            read_everything(folder)
+            outcome = "read"
+        except BaseException as error:
+            outcome = f"{type(error).__name__}: {error}"
+        print(json.dumps([outcome, _resident_mb("VmHWM") - before]))
+
+
+def _resident_mb(name: str) -> float:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
 
 if __name__ == "__main__":
