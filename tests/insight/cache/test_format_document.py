@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from insight.cache import FeatureCache, sample_cache
+from insight.cache import FeatureCache, blocks, manifest, parquet, sample_cache, shard
 from insight.cache.blocks import image_checks
 
 from .made import make_cache
@@ -94,3 +94,20 @@ def test_the_examples_are_worked_correctly(document: dict[str, Any]) -> None:
         words = document["words"]
         for number in (words(token), words(scale), words(token) + (2**32 + 1) * words(scale)):
             assert str(number) in text
+
+
+def test_the_limits_are_those_of_the_package() -> None:
+    def power(number: int) -> str:
+        assert number == 1 << (number.bit_length() - 1)
+        return f"2^{number.bit_length() - 1}"
+
+    for said in (
+        f"version {manifest.VERSION}\n",
+        f"A JSON object of at most {power(manifest._MAX_BYTES)} bytes",
+        f"nested at most {manifest._DEEPEST} deep",
+        f"at most {power(manifest._FREE)} times and once for every {manifest._MIN_ITEM} bytes",
+        f"with a header of at most {power(shard._MAX_HEADER)} bytes",
+        f"takes at most {parquet._TIMES} times",
+        f"p = ⌈t / {blocks.LONGEST}⌉",
+    ):
+        assert said in DOCUMENT, said
