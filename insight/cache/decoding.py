@@ -1,17 +1,9 @@
-"""From the parts of a source to decoded images: what is left to do is listed, read and decoded ahead of the encoder.
-
-One thread goes through the source, several decode; what comes out is in the source's order, and never more than a few
-images wait.
-"""
+"""From the parts of a source to decoded images: what is left to do is listed in order, and each image decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from queue import Full, Queue
-from threading import Event, Thread
-from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -23,9 +15,6 @@ from ..data import BadImage, ImageSource, Item, class_map
 from .journal import Journal
 from .making import Making
 from .request import Request
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -145,42 +134,3 @@ def decode(photo: Photo, backbones: Sequence[Backbone]) -> Decoded:
         if mask is not None and backbone.grid not in classes:
             classes[backbone.grid] = class_map(mask, transform.box(*image.size), backbone.grid)
     return Decoded(photo, images, classes)
-
-
-def ahead(work: Callable[[T], R], entries: Iterable[T], workers: int, most: int) -> Generator[R, None, None]:
-    """`work` done on every entry by `workers` threads, in order, on at most `most` entries beyond the one asked for.
-
-    The entries themselves are taken in a thread too. What fails there or in `work` is raised here, in its turn.
-    """
-    results: Queue[Future[Any] | None] = Queue(most)
-    stopped = Event()
-
-    def put(result: Future[Any] | None) -> None:
-        while not stopped.is_set():
-            try:
-                return results.put(result, timeout=0.2)
-            except Full:
-                continue
-
-    def take() -> None:
-        try:
-            for entry in entries:
-                put(threads.submit(work, entry))
-                if stopped.is_set():
-                    return
-        except BaseException as error:
-            failed: Future[Any] = Future()
-            failed.set_exception(error)
-            put(failed)
-        put(None)
-
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as threads:
-        taking = Thread(target=take, name="read-source", daemon=True)
-        taking.start()
-        try:
-            while (result := results.get()) is not None:
-                yield result.result()
-        finally:
-            stopped.set()
-            taking.join()
-            threads.shutdown(cancel_futures=True)

@@ -1,8 +1,14 @@
-"""From decoded images to what shards hold: one forward pass a batch, for all caches that want its images."""
+"""From decoded images to what shards hold: one forward pass a batch, for all caches that want its images.
+
+In three steps that may run in threads of their own, so that the encoder need not wait: `gather` the pixels of a batch,
+pass them `forward`, `pack` what comes out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,70 +19,92 @@ from sae.errors import InsightError
 from ..backbones import DenseFeatures, encode_together
 from .batches import Batch, Seen
 from .decoding import Decoded
-from .dtypes import pack
+from .dtypes import pack as pack_vectors
 from .positions import kept_positions
 from .request import Request
 
 
-def encode(photos: Sequence[Decoded], requests: Sequence[Request]) -> list[Batch]:
-    """The batch that these images, good and bad, add to the shard of each cache.
+@dataclass(frozen=True)
+class Gathered:
+    """Images that are encoded together, good and bad. inputs: the good ones' pixels [B, 3, S, S] for each size and
+    device that the requests' backbones want."""
 
-    An image whose features are not finite is bad. `InsightError` when the encoder fails, the device has no memory left
-    or the features do not fit the dtype.
-    """
+    photos: Sequence[Decoded]
+    good: Sequence[Decoded]
+    requests: Sequence[Request]
+    inputs: dict[tuple[int, torch.device], Tensor]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the backbones see in a batch, on their devices; no features if no image is good."""
+
+    batch: Gathered
+    features: Sequence[DenseFeatures]
+
+
+def gather(photos: Sequence[Decoded], requests: Sequence[Request]) -> Gathered:
+    """The batch of these images, not on the device yet."""
     good = [photo for photo in photos if not photo.reason]
-    if not good:
-        return [_pack(request, photos, good, None) for request in requests]
-    try:
-        with torch.inference_mode():
-            features = _features(good, requests)
-            return [_pack(*each) for each in ((r, photos, good, f) for r, f in zip(requests, features, strict=True))]
-    except InsightError:
-        raise
-    except Exception as error:
-        raise _failure(error, requests, good) from error
-
-
-def _features(good: Sequence[Decoded], requests: Sequence[Request]) -> list[DenseFeatures]:
-    """Of each request's backbone; backbones that see the same pixels on the same device get the same tensor."""
     inputs: dict[tuple[int, torch.device], Tensor] = {}
-    for request in requests:
+    for request in requests if good else ():
         size, device = request.backbone.image_size, request.device
         if (size, device) not in inputs:
-            inputs[size, device] = torch.stack([photo.images[size] for photo in good]).to(device)
-    return encode_together(
-        [request.backbone for request in requests],
-        [inputs[request.backbone.image_size, request.device] for request in requests],
-    )
+            stacked = torch.stack([photo.images[size] for photo in good])
+            inputs[size, device] = stacked.pin_memory() if device.type == "cuda" else stacked
+    return Gathered(photos, good, requests, inputs)
 
 
-def _pack(
-    request: Request, photos: Sequence[Decoded], good: Sequence[Decoded], features: DenseFeatures | None
-) -> Batch:
-    form, next_ = request.form, photos[-1].photo.next
-    reasons = {id(photo): photo.reason for photo in photos if photo.reason}
+def forward(batch: Gathered) -> Encoded:
+    """Encode a batch; backbones that see the same pixels on the same device are given the same tensor.
+
+    `InsightError` when an encoder fails or its device has no memory left.
+    """
+    if not batch.good:
+        return Encoded(batch, [])
+    with _explained(batch), torch.inference_mode():
+        inputs = {key: tensor.to(key[1], non_blocking=True) for key, tensor in batch.inputs.items()}
+        pixels = [inputs[request.backbone.image_size, request.device] for request in batch.requests]
+        return Encoded(batch, encode_together([request.backbone for request in batch.requests], pixels))
+
+
+def pack(encoded: Encoded) -> list[Batch]:
+    """What the images add to the shard of each cache. An image whose features are not finite is bad.
+
+    `InsightError` as of `forward`, whose work may go on until now, or when the features do not fit the dtype.
+    """
+    batch = encoded.batch
+    if not batch.good:
+        return [_batch(batch, {}, {}) for _ in batch.requests]
+    with _explained(batch), torch.inference_mode():
+        return [_pack(batch, request, each) for request, each in zip(batch.requests, encoded.features, strict=True)]
+
+
+def _pack(batch: Gathered, request: Request, features: DenseFeatures) -> Batch:
+    form, good = request.form, batch.good
+    patches, pooled = features.patches.float(), features.pooled.float()
     tensors: dict[str, Tensor] = {}
-    if features is not None:
-        patches, pooled = features.patches.float(), features.pooled.float()
-        finite = torch.isfinite(patches).flatten(1).all(1) & torch.isfinite(pooled).all(1)
-        fine = finite.tolist()
-        if form.has_positions:
-            positions = [kept_positions(p.photo.item.id, request.grid_size, form.tokens, request.seed) for p in good]
-            tensors["positions"] = torch.from_numpy(np.stack(positions))
-            kept = tensors["positions"].to(patches.device, torch.int64)
-            patches = patches.gather(1, kept[..., None].expand(-1, -1, form.dim))
-        if form.has_classes:
-            tensors["classes"] = _classes(request, good, tensors.get("positions"))
-        if not all(fine):
-            patches, pooled = patches[finite], pooled[finite]
-            tensors = {name: tensor[finite.cpu()] for name, tensor in tensors.items()}
-            reason = f"backbone {request.backbone.name} gives features that are not finite"
-            reasons |= {id(photo): reason for photo, is_fine in zip(good, fine, strict=True) if not is_fine}
-        stored, scales = pack(patches, request.dtype)
-        tensors |= {"patches": stored.cpu(), "pooled": pooled.cpu()}
-        if scales is not None:
-            tensors["scales"] = scales.cpu()
-    return Batch(_seen(photos, reasons), tensors, next_)
+    finite = torch.isfinite(patches.sum((1, 2)) + pooled.sum(1))  # a sum is if all are, and far quicker
+    if form.has_positions:
+        positions = [kept_positions(p.photo.item.id, request.grid_size, form.tokens, request.seed) for p in good]
+        tensors["positions"] = torch.from_numpy(np.stack(positions))
+        kept = tensors["positions"].to(patches.device, torch.int64)
+        patches = patches.gather(1, kept[..., None].expand(-1, -1, form.dim))
+    if form.has_classes:
+        tensors["classes"] = _classes(request, good, tensors.get("positions"))
+    fine = finite.tolist()
+    if not all(fine):
+        patches, pooled = patches[finite], pooled[finite]
+        tensors = {name: tensor[finite.cpu()] for name, tensor in tensors.items()}
+    stored, scales = pack_vectors(patches, request.dtype)
+    tensors |= {"patches": stored.cpu(), "pooled": pooled.cpu()} | ({} if scales is None else {"scales": scales.cpu()})
+    reason = f"backbone {request.backbone.name} gives features that are not finite"
+    return _batch(batch, tensors, {id(photo): reason for photo, is_fine in zip(good, fine, strict=True) if not is_fine})
+
+
+def _batch(batch: Gathered, tensors: dict[str, Tensor], not_finite: dict[int, str]) -> Batch:
+    reasons = not_finite | {id(photo): photo.reason for photo in batch.photos if photo.reason}
+    return Batch(_seen(batch.photos, reasons), tensors, batch.photos[-1].photo.next)
 
 
 def _seen(photos: Sequence[Decoded], reasons: dict[int, str]) -> Seen:
@@ -99,16 +127,23 @@ def _classes(request: Request, good: Sequence[Decoded], positions: Tensor | None
     return classes if positions is None else classes.gather(1, positions.long())
 
 
-def _failure(error: Exception, requests: Sequence[Request], good: Sequence[Decoded]) -> InsightError:
-    names = " and ".join(dict.fromkeys(request.backbone.name for request in requests))
-    batch = f"backbone {names}: a batch of {len(good)} images (first: {good[0].photo.item.id})"
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return InsightError(
-            f"{batch} does not fit into the memory of {requests[0].device}; free some and run the same command again:"
-            " it goes on where it stopped; or begin in another folder with a lower batch_size"
-        )
-    said = (str(error).splitlines() or [""])[0][:200]
-    return InsightError(
-        f"{batch} failed ({type(error).__name__}: {said}); what was encoded before is kept: put it right and run the"
-        " same command again"
-    )
+@contextmanager
+def _explained(batch: Gathered) -> Iterator[None]:
+    """Whatever an encoder raises becomes an `InsightError` that says what to do."""
+    names = " and ".join(dict.fromkeys(request.backbone.name for request in batch.requests))
+    what = f"backbone {names}: a batch of {len(batch.good)} images (first: {batch.good[0].photo.item.id})"
+    try:
+        yield
+    except InsightError:
+        raise
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise InsightError(
+            f"{what} does not fit into the memory of {batch.requests[0].device}; free some and run the same command"
+            " again: it goes on where it stopped; or begin in another folder with a lower batch_size"
+        ) from error
+    except Exception as error:
+        said = (str(error).splitlines() or [""])[0][:200]
+        raise InsightError(
+            f"{what} failed ({type(error).__name__}: {said}); what was encoded before is kept: put it right and run the"
+            " same command again"
+        ) from error

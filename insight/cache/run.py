@@ -1,14 +1,16 @@
 """The run of one process: it makes the shards that are missing of its parts.
 
-Images come decoded from threads and are encoded batch by batch; a shard is written by a thread of its own while the
-encoder goes on with the next, which waits if it is faster.
+Every step has threads of its own and works ahead of the next one, so that the encoder waits for nobody: one reads the
+source, some decode, one gathers batches, one encodes, this one packs and logs, one writes shards. Two batches are
+between encoder and log at any time, and one shard between log and disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from tqdm import tqdm
@@ -16,8 +18,9 @@ from tqdm import tqdm
 from sae.distributed import Group
 
 from ..data import ImageSource
-from .decoding import Decoded, End, Photo, Stretch, Target, ahead, decode, photos_to_encode
-from .encoding import encode
+from .ahead import ahead
+from .decoding import Decoded, End, Photo, Stretch, Target, decode, photos_to_encode
+from .encoding import Encoded, Gathered, forward, gather, pack
 from .ids import IdSet
 from .journal import Journal
 from .making import Making
@@ -43,43 +46,71 @@ def _work(target: Target) -> tuple[str, ...]:
     return (sha256_of(target.journal.parts_file), *had)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """One batch of a stretch, for the caches that have not got it; encoded: what their backbones made of it."""
+
+    stretch: Stretch
+    makings: list[Making]
+    batch: Gathered
+    encoded: Encoded | None = None
+
+
 def _encode(
     source: ImageSource, targets: list[Target], entries: Iterator[Photo | End], workers: int, progress: _Progress
 ) -> None:
+    """Read, decode, gather, encode and pack, each in threads of its own."""
     backbones = [target.request.backbone for target in targets]
     batch_size = targets[0].request.batch_size
 
     def prepare(entry: Photo | End) -> Decoded | End:
         return entry if isinstance(entry, End) else decode(entry, backbones)
 
-    decoded = ahead(prepare, entries, workers, most=2 * batch_size + workers)
-    waiting: list[Decoded] = []
-    with closing(decoded), progress, _Writing() as writing:
-        for entry in decoded:
-            writing.stretch = stretch = entry.stretch if isinstance(entry, End) else entry.photo.stretch
-            if isinstance(entry, Decoded):
-                waiting.append(entry)
-            full = sum(not photo.reason for photo in waiting) == batch_size
-            if waiting and (full or isinstance(entry, End)):
-                bad = _add(source, stretch, waiting)
-                progress.add(len(waiting), bad)
-                waiting = []
+    def encode(entry: _Work | End) -> _Work | End:
+        return entry if isinstance(entry, End) else replace(entry, encoded=forward(entry.batch))
+
+    with (
+        closing(ahead(prepare, entries, workers, most=2 * batch_size + workers)) as decoded,
+        closing(ahead(encode, _gathered(decoded, batch_size), 1, most=2)) as encoded,
+        progress,
+        _Writing() as writing,
+    ):
+        for entry in encoded:
+            writing.stretch = entry.stretch
             if isinstance(entry, End):
                 writing.finish(entry)
                 if entry.last:
-                    progress.end_part(stretch.part)
+                    progress.end_part(entry.stretch.part)
+            else:
+                progress.add(*_add(source, entry))
 
 
-def _add(source: ImageSource, stretch: Stretch, photos: list[Decoded]) -> int:
-    """Encode one batch for all caches that have not got it → how many of its images are bad."""
+def _gathered(decoded: Iterable[Decoded | End], batch_size: int) -> Iterator[_Work | End]:
+    """The images in batches of so many good ones; none crosses the end of a stretch."""
+    waiting: list[Decoded] = []
+    for entry in decoded:
+        if isinstance(entry, Decoded):
+            waiting.append(entry)
+        if waiting and (isinstance(entry, End) or sum(not photo.reason for photo in waiting) == batch_size):
+            stretch, end = waiting[0].photo.stretch, waiting[-1].photo.next
+            lacking = [(target, making) for target, making in stretch.makings if making.next < end]
+            batch = gather(waiting, [target.request for target, _ in lacking])
+            yield _Work(stretch, [making for _, making in lacking], batch)
+            waiting = []
+        if isinstance(entry, End):
+            yield entry
+
+
+def _add(source: ImageSource, work: _Work) -> tuple[int, int]:
+    """Add an encoded batch to its shards → how many images it has, and how many of them are bad."""
+    photos = work.batch.photos
     if any(photo.reason for photo in photos):
-        next(source.read(stretch.items), None)  # an error if it is gone: then nothing is known of its images
-    end = photos[-1].photo.next
-    lacking = [(target, making) for target, making in stretch.makings if making.next < end]
-    batches = encode(photos, [target.request for target, _ in lacking])
-    for (_, making), batch in zip(lacking, batches, strict=True):
+        next(source.read(work.stretch.items), None)  # an error if it is gone: then nothing is known of its images
+    assert work.encoded is not None
+    batches = pack(work.encoded)
+    for making, batch in zip(work.makings, batches, strict=True):
         making.add(batch)
-    return max(len(batch.seen.skipped) for batch in batches)
+    return len(photos), max(len(batch.seen.skipped) for batch in batches)
 
 
 class _Progress:

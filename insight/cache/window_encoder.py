@@ -16,7 +16,7 @@ from tqdm import tqdm
 from sae.errors import InsightError
 
 from ..data import BadImage, ImageSource, Item
-from .decoding import ahead
+from .ahead import ahead
 from .dtypes import pack
 from .image_order import ImageWindow
 from .request import Request
@@ -129,7 +129,7 @@ class WindowEncoder:
         good = np.setdiff1d(np.arange(len(tokens.stored) // t), places)
         if not len(good):
             raise InsightError(
-                f"{self._source.place}: expected images, found {len(bad)} in a row of which none can be used (first:"
+                f"{self._source.place}: expected images, found {len(bad)} together of which none can be used (first:"
                 f" {bad[0].id}: {bad[0].reason})"
             )
         instead = good[np.searchsorted(good, places) % len(good)]
