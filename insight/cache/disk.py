@@ -67,7 +67,9 @@ class OpenFile:
         """How many bytes were read beyond the first `lead`; none is an error."""
         count = os.preadv(self._descriptor, [view], offset)
         if count <= lead:
-            raise InsightError(f"{self._path}: ends too early; it changed after the cache was opened")
+            raise InsightError(
+                f"{self._path}: ends too early; it changed after the cache was opened: put it back or open the cache again"
+            )
         return count - lead
 
 
@@ -81,7 +83,7 @@ def open_file(path: Path, *, direct: bool = False) -> Iterator[OpenFile]:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise InsightError(f"{path}: cannot be read ({error.strerror})") from None
+        raise InsightError(f"{path}: cannot be read ({error.strerror}); put it back or make the cache again") from None
 
 
 def _open(path: Path, direct: bool) -> tuple[int, bool]:

@@ -105,12 +105,14 @@ class Manifest:
             items = sum(map(path.read_bytes().count, (b",", b"[", b"{")))
             value = read_json(path) if items <= _FREE + size // _MIN_ITEM else None
         except OSError as error:
-            raise InsightError(f"{path}: cannot be read ({error.strerror})") from None
+            raise InsightError(
+                f"{path}: cannot be read ({error.strerror}); put it back or make the cache again"
+            ) from None
         except InsightError:
             raise
         except (ValueError, RecursionError):  # a number of 10,000 digits, a thousand brackets
             value = None
-        if not _is_plain(value, _DEEPEST):
+        if value is None or not _is_plain(value, _DEEPEST):
             raise InsightError(f"{path}: expected a cache's manifest, found other JSON; make the cache again")
         return _Checker(path).manifest(value)
 

@@ -127,7 +127,9 @@ class Shard:
             with path.open("rb") as file:
                 header, start = _read_header(path, file, size)
         except OSError as error:
-            raise InsightError(f"{path}: cannot be read ({error.strerror}); make the cache again") from None
+            raise InsightError(
+                f"{path}: cannot be read ({error.strerror}); put it back or make the cache again"
+            ) from None
         expected = form.tensors(rows)
         starts = {
             name: start + _check_tensor(path, name, header.get(name), *kind, size - start)
@@ -145,7 +147,9 @@ class Shard:
             with self.path.open("rb", buffering=0) as file:
                 yield file
         except OSError as error:
-            raise InsightError(f"{self.path}: cannot be read ({error.strerror})") from None
+            raise InsightError(
+                f"{self.path}: cannot be read ({error.strerror}); put it back or make the cache again"
+            ) from None
 
     def read(self, file: FileIO, offset: int, out: Tensor) -> None:
         """Fill the contiguous CPU tensor `out` with the bytes of the `opened` file from `offset` on."""
@@ -154,7 +158,9 @@ class Shard:
         while len(view):
             count = file.readinto(view)
             if not count:
-                raise InsightError(f"{self.path}: ends too early; it changed after the cache was opened")
+                raise InsightError(
+                    f"{self.path}: ends too early; it changed after the cache was opened: put it back or open the cache again"
+                )
             view = view[count:]
 
     def tensor(self, file: FileIO, name: str, first: int = 0, rows: int | None = None) -> Tensor:
@@ -175,7 +181,7 @@ def sha256_of(path: Path) -> str:
             while block := file.read(1 << 22):
                 digest.update(block)
     except OSError as error:
-        raise InsightError(f"{path}: cannot be read ({error.strerror})") from None
+        raise InsightError(f"{path}: cannot be read ({error.strerror}); put it back or make the cache again") from None
     return digest.hexdigest()
 
 
