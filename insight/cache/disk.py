@@ -68,7 +68,7 @@ class OpenFile:
         count = os.preadv(self._descriptor, [view], offset)
         if count <= lead:
             raise InsightError(
-                f"{self._path}: ends too early; it changed after the cache was opened: put it back or open the cache again"
+                f"{self._path}: ends too early; it changed after the cache was opened; put it back or open it again"
             )
         return count - lead
 

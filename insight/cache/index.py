@@ -92,14 +92,18 @@ def stream_skipped(folder: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]
 
 def _write(folder: Path, name: str, schema: pa.Schema, parts: Iterable[dict[str, list[Any]]]) -> StoredTable:
     rows, held, waiting = 0, 0, []
-    with atomic_write(folder / name) as temporary, pq.ParquetWriter(temporary, schema) as file:
-        for columns in parts:
-            waiting.append(pa.record_batch([pa.array(columns[f.name], f.type) for f in schema], schema=schema))
-            rows, held = rows + waiting[-1].num_rows, held + waiting[-1].num_rows
-            if held >= _LINES:
-                file.write_table(pa.Table.from_batches(waiting, schema))
-                held, waiting = 0, []
-        file.write_table(pa.Table.from_batches(waiting, schema))
+    try:
+        with atomic_write(folder / name) as temporary, pq.ParquetWriter(temporary, schema) as file:
+            for columns in parts:
+                waiting.append(pa.record_batch([pa.array(columns[f.name], f.type) for f in schema], schema=schema))
+                rows, held = rows + waiting[-1].num_rows, held + waiting[-1].num_rows
+                if held >= _LINES:
+                    file.write_table(pa.Table.from_batches(waiting, schema))
+                    held, waiting = 0, []
+            file.write_table(pa.Table.from_batches(waiting, schema))
+    except OSError as error:
+        error.filename = error.filename or str(folder / name)  # a full disk does not say on which file it was noticed
+        raise
     return StoredTable(name, (folder / name).stat().st_size, sha256_of(folder / name), rows)
 
 

@@ -159,7 +159,7 @@ class Shard:
             count = file.readinto(view)
             if not count:
                 raise InsightError(
-                    f"{self.path}: ends too early; it changed after the cache was opened: put it back or open the cache again"
+                    f"{self.path}: ends too early; it changed after the cache was opened; put it back or open it again"
                 )
             view = view[count:]
 
