@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -83,16 +84,16 @@ def test_a_full_disk_costs_nothing(photos: Path, expected: dict[str, bytes], tmp
     """Whatever part of a cache fits: the same command goes on when there is room, and ends with the same bytes."""
     size = sum(map(len, expected.values()))
     with mounted(tmp_path / "disk", "size=4k"):
-        out, done = tmp_path / "disk" / "out", dict[str, bytes]()
-        for kilobytes in range(8, 2 * size // 1024, 12):
+        out, done, refusals = tmp_path / "disk" / "out", dict[str, bytes](), 0
+        for kilobytes in range(8, 2 * size // 1024, 4):
             remount(tmp_path / "disk", f"size={kilobytes}k")
-            refusal(photos, out, "No space left on device")
+            refusals += bool(refusal(photos, out, "No space left on device"))
             assert done.items() <= shards(out).items()
             done = shards(out)
         remount(tmp_path / "disk", f"size={20 * size}")
         write(photos, out, dtype="float32").verify()
         assert whole(out) == expected
-    assert done
+    assert refusals > 2
 
 
 def test_a_disk_that_refuses_large_files_costs_nothing(
@@ -306,6 +307,10 @@ def test_a_folder_moved_away_in_mid_run_stops_the_writer(
 
     def move() -> None:
         if next(batches) == 4:
+            for _ in range(3000):  # until a shard is finished
+                if (out / "unfinished" / "shard-00000.json").exists():
+                    break
+                time.sleep(0.01)
             path.rename(tmp_path / "away")
 
     backbone.on_batch = move
@@ -314,6 +319,7 @@ def test_a_folder_moved_away_in_mid_run_stops_the_writer(
     assert str(path) in str(caught.value)
     assert "again" in str(caught.value)
     done = shards(tmp_path / "away" if moved == "out" else out)
+    assert "shard-00000.safetensors" in done
     if path.exists():
         shutil.rmtree(path)
     (tmp_path / "away").rename(path)
