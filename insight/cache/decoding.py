@@ -92,7 +92,7 @@ def _of_part(
             stretch = Stretch(part, items, makings)
             held, start = min((making.seen.images, making.next) for _, making in makings)
             if images is None or start != position:
-                images, position = _read(source, items, start, known), start
+                images, position = read(source, items, start, known), start
                 upcoming = next(images, None)
             while upcoming is not None and held < size:
                 position, item = upcoming
@@ -103,17 +103,16 @@ def _of_part(
         number += 1
 
 
-def _read(source: ImageSource, items: Sequence[str], start: int, known: Container[str]) -> Iterator[tuple[int, Item]]:
-    """The images of a part from number `start` on, each with the number after its own."""
+def read(
+    source: ImageSource, items: Sequence[str], start: int = 0, known: Container[str] = ()
+) -> Iterator[tuple[int, Item]]:
+    """The images of a part from number `start` on that are not known, each with the number after its own."""
     try:
         for position, item in enumerate(source.read(items, start), start + 1):
             if item.id not in known:
                 yield position, item
     except OSError as error:
-        raise InsightError(
-            f"{error.filename or source.place}: cannot be read ({error.strerror or error}); put it right and run the"
-            " same command again: it goes on where it stopped"
-        ) from None
+        raise _unreadable(error, source.place) from None
 
 
 def decode(photo: Photo, backbones: Sequence[Backbone]) -> Decoded:
@@ -123,6 +122,8 @@ def decode(photo: Photo, backbones: Sequence[Backbone]) -> Decoded:
         mask = photo.item.load_mask() if photo.item.load_mask else None
     except BadImage as bad:
         return Decoded(photo, {}, {}, bad.reason)
+    except OSError as error:
+        raise _unreadable(error, f"image {photo.item.id}") from None
     if mask is not None and mask.shape != (image.height, image.width):
         found = f"{mask.shape[1]} × {mask.shape[0]}"
         return Decoded(photo, {}, {}, f"its mask has {found} pixels, expected {image.width} × {image.height}")
@@ -134,3 +135,11 @@ def decode(photo: Photo, backbones: Sequence[Backbone]) -> Decoded:
         if mask is not None and backbone.grid not in classes:
             classes[backbone.grid] = class_map(mask, transform.box(*image.size), backbone.grid)
     return Decoded(photo, images, classes)
+
+
+def _unreadable(error: OSError, what: str) -> InsightError:
+    """It says nothing about an image if the machine or the network is in trouble."""
+    return InsightError(
+        f"{error.filename or what}: cannot be read ({error.strerror or error}); put it right and run the same command"
+        " again: it goes on where it stopped"
+    )

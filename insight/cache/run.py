@@ -1,8 +1,9 @@
 """The run of one process: it makes the shards that are missing of its parts.
 
 Every step has threads of its own and works ahead of the next one, so that the encoder waits for nobody: one reads the
-source, some decode, one gathers batches, one encodes, this one packs and logs, one writes shards. Two batches are
-between encoder and log at any time, and one shard between log and disk.
+source, some decode, one gathers batches, one encodes, this one packs and logs, one writes shards. At most three batches
+are between gathering and log (a GPU has the next one queued while the last one is packed), one shard between log and
+disk.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sae.distributed import Group
 
 from ..data import ImageSource
 from .ahead import ahead
-from .decoding import Decoded, End, Photo, Stretch, Target, decode, photos_to_encode
+from .decoding import Decoded, End, Photo, Stretch, Target, decode, photos_to_encode, read
 from .encoding import Encoded, Gathered, forward, gather, pack
 from .ids import IdSet
 from .journal import Journal
@@ -71,7 +72,7 @@ def _encode(
 
     with (
         closing(ahead(prepare, entries, workers, most=2 * batch_size + workers)) as decoded,
-        closing(ahead(encode, _gathered(decoded, batch_size), 1, most=2)) as encoded,
+        closing(ahead(encode, _gathered(decoded, batch_size), 1, most=3)) as encoded,
         progress,
         _Writing() as writing,
     ):
@@ -105,7 +106,7 @@ def _add(source: ImageSource, work: _Work) -> tuple[int, int]:
     """Add an encoded batch to its shards → how many images it has, and how many of them are bad."""
     photos = work.batch.photos
     if any(photo.reason for photo in photos):
-        next(source.read(work.stretch.items), None)  # an error if it is gone: then nothing is known of its images
+        next(read(source, work.stretch.items), None)  # an error if it is gone: then nothing is known of its images
     assert work.encoded is not None
     batches = pack(work.encoded)
     for making, batch in zip(work.makings, batches, strict=True):

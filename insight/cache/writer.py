@@ -5,9 +5,10 @@ before the last being written while the encoder goes on. No batch crosses from o
 images of one part of the source, so what it holds depends on neither kills nor workers nor ranks: the bytes are those
 of a run on its own that nobody disturbed.
 
-Batches of the shard in the making are logged about once a second, so a kill costs the batch in flight and at most a
-second of those before it; a shard that is done within the second is written only once. In memory are, of each cache,
-the shard in the making and the one being written, and some images that wait for the encoder.
+Batches of the shard in the making are logged about once a second. A kill costs the batches in flight, three at most,
+and at most a second of those before them; nothing else is encoded again. A shard that is done within the second is
+written only once, any other at most twice. In memory are, of each cache, the shard in the making, the one being written
+and three batches, and some images that wait for the encoder (`2 * batch_size` and one a worker).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A writer killed with SIGKILL at any step ends, once it is run again, with the bytes of one that was not.
 
-Nothing is encoded twice but the two batches in flight; what an encoder sees is counted by `kill_server`.
+Nothing is encoded twice but the three batches in flight; what an encoder sees is counted by `kill_server`.
 """
 
 import json
@@ -22,7 +22,7 @@ from insight.cache import FeatureCache
 from .stand_in import SETTINGS, contents, make_photos, write
 
 ROOT = Path(__file__).parents[3]
-IN_FLIGHT = 2 * SETTINGS["batch_size"]
+IN_FLIGHT = 3 * SETTINGS["batch_size"]
 
 
 class Server:

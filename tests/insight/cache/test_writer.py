@@ -298,7 +298,7 @@ def test_a_refusing_disk_costs_nothing_that_was_finished(
         with pytest.raises(InsightError, match=rf"{out}.*: cannot be written \({os.strerror(code)}\); make room"):
             write_cache(photos, backbone, out, **SETTINGS)
     assert write_cache(photos, backbone, out, **SETTINGS).n_images == 23
-    assert 11 <= len(encoded) <= 13  # six shards, the last with one batch: only the two in flight can be lost
+    assert 11 <= len(encoded) <= 14  # six shards, the last with one batch: only the three in flight can be lost
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
