@@ -3,7 +3,7 @@ each dtype costs in bytes and in quality.
 
 `python -m benchmarks.cache_io --json FILE --cache FLOAT32_CACHE --name TEXT --folder SCRATCH [--peers saev,sae_lens]
 [--environments FOLDER] [--from saev=FOLDER] [--tokens N] [--backbone small] [--quick]`; without a cache, on structured
-noise. SCRATCH is on the disk to be measured and takes some 6 times the float32 bytes of N tokens.
+noise. SCRATCH is on the disk to be measured and takes some 8 times the float32 bytes of N tokens.
 
 All write the same tokens (a cache's, again and again up to N) from memory, synced, and read them back in shuffled
 batches of 4,096 float32 tokens, each by its own code in its own format, from files that the system was told to forget
@@ -103,8 +103,8 @@ def memory_rows(loaders: Loaders, base: Job, folder: Path, gigabytes: float) -> 
     """The memory of a process that trains on a large cache (its shards are a small one's, linked again and again), and
     of one that reads each toolkit's files."""
     large = folder / "large"
-    repeated(folder / f"ours-{MEMORY_OF}", large, int(gigabytes * 1e9))
-    ours = replace(base, loader=OURS, dtype=MEMORY_OF, place=str(large))
+    images = repeated(folder / f"ours-{MEMORY_OF}", large, int(gigabytes * 1e9))
+    ours = replace(base, loader=OURS, dtype=MEMORY_OF, place=str(large), images=images)
     rows = []
     for job in (ours, *(replace(base, loader=peer, place=str(folder / peer)) for peer in loaders.peers)):
         (found,) = loaders.run([replace(job, action="read", cold=True)])

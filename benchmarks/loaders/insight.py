@@ -37,7 +37,7 @@ def write(job: Job, features: Tensor) -> None:
 
 def repeated(folder: Path, out: Path, size: int) -> int:
     """A cache of at least `size` bytes in `out` whose shards are those of the one in `folder`, linked again and again;
-    returns its bytes."""
+    returns how many images it has."""
     manifest = Manifest.read(folder)
     times = -(-size // sum(shard.bytes for shard in manifest.shards))
     out.mkdir(parents=True)
@@ -47,7 +47,7 @@ def repeated(folder: Path, out: Path, size: int) -> int:
         os.link(folder / shard.file, out / name)
         shards.append(replace(shard, file=name))
     _manifest(out, shards, manifest.backbone, manifest.dtype)
-    return sum(shard.bytes for shard in shards)
+    return sum(shard.rows for shard in shards)
 
 
 def read(job: Job) -> Iterator[Tensor]:

@@ -197,7 +197,7 @@ def _change_a_tensor(path: Path, manifest: dict[str, Any], draw: Callable[[st.Se
     action = draw(st.sampled_from(["value", "kind", "shape", "remove"]))
     if action == "value":
         value = draw(st.sampled_from([-(2**15), -2, -1, 0, 1, 2, 5, 6, 127, 2**15 - 1]))
-        tensor.view(-1)[draw(st.integers(0, tensor.numel() - 1))] = value
+        tensor.view(-1)[draw(st.integers(0, tensor.numel() - 1))] = torch.tensor(value).to(tensor.dtype)
     elif action == "kind":
         tensors[name] = tensor.to(draw(st.sampled_from([torch.int8, torch.int16, torch.int32, torch.float16])))
     elif action == "shape":
