@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SHUFFLE_MEMORY = 512 << 20  # bytes; part of what fixes the order of training, so it does not follow the machine
 _READERS = 8
-_PIECES = 2048  # a window has so many at least, where it has so many blocks: fewer would not mix well
+_PIECES = 4096  # that a window has at least, where it has so many blocks: see `Share._plan`
 _IMAGES = 4096  # of which the small tensors are read at a time
 
 
@@ -265,8 +265,10 @@ class Share:
     def _plan(self, seed: int) -> tuple[ShufflePlan, int]:
         """The order of tokens, and how many blocks a piece has.
 
-        One window if everything fits into the memory, else two of half its size: one in use, one being loaded. Pieces
-        are as large as a window of many pieces can have them, up to a whole image: disks read these faster.
+        One window if everything fits into the memory, else two of half its size: one in use, one being loaded. Disks
+        read large pieces faster, but it is their number that mixes: on real features (1,000 images, 512 concepts, four
+        windows an epoch) a dictionary left 5 % more unexplained than after a full shuffle with 1,000 pieces a window,
+        0.6 % more with 4,000. So pieces have more than one block where a window still has 4,096 of them.
         """
         form, edges = self._shards.form, self._shards.edges
         room = room_for(self._cache.shuffle_memory, form)

@@ -1,4 +1,4 @@
-"""Reading a cache: in order, by image, shuffled from any step; and every damage is found and named."""
+"""Reading a cache: in order, by image, shuffled from any step, shared among processes; all damage is named."""
 
 import json
 import shutil
@@ -14,7 +14,16 @@ from insight.cache import FeatureCache
 from insight.cache.shard import sha256_of
 from sae.errors import InsightError
 
+from .made import Made, make_cache
 from .stand_in import StandIn, write
+
+
+@pytest.fixture(scope="module", params=["float32", "bfloat16", "float16", "int8"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """23 images of 11 × 13 patches, of which 130 are kept (blocks of 43, 43 and 44), with masks of 5 classes."""
+    folder = tmp_path_factory.mktemp("made") / "cache"
+    patches = torch.randn(23, 130, 7)
+    return make_cache(folder, patches, [4, 1, 10, 8], dtype=request.param, grid=(11, 13), classes=5)
 
 
 @pytest.fixture
@@ -96,6 +105,112 @@ def test_batches_begin_at_any_step(cache: FeatureCache, memory: int, batch_size:
     assert not torch.equal(whole[0], next(cache.batches(batch_size, seed=2)))
 
 
+def rows(tokens: torch.Tensor) -> list[tuple[float, ...]]:
+    return sorted(map(tuple, tokens.tolist()))
+
+
+@pytest.mark.parametrize("memory", [1, 10_000, 20_000, 1 << 20])
+def test_caches_of_every_form_are_read_as_they_were_written(made: Made, memory: int) -> None:
+    cache = FeatureCache.open(made.folder, shuffle_memory=memory)
+    everything = made.patches.flatten(0, 1)
+    assert (cache.n_images, cache.tokens_per_image, cache.n_tokens) == (23, 130, 2990)
+    assert torch.equal(torch.cat([piece for _, piece in cache.scan(300)]), everything)
+    assert all(torch.equal(cache.image(number), made.patches[number]) for number in range(23))
+    assert torch.equal(cache.pooled(), made.pooled)
+    assert torch.equal(cache.positions(), made.positions)
+    assert torch.equal(cache.patch_classes(), made.classes.short())
+    assert torch.equal(cache.positions(13, 2), made.positions[13:15])
+    assert torch.equal(cache.patch_classes(22), made.classes[22:].short())
+    assert cache.patch_classes().dtype == torch.int16
+    assert cache.classes == tuple(f"class {number}" for number in range(5))
+    assert cache.skipped["reason"].to_pylist() == ["empty (zero bytes)"]
+    batches = cache.batches(299, seed=4)
+    for _ in range(2):
+        assert rows(torch.cat([next(batches) for _ in range(10)])) == rows(everything)
+
+
+def test_a_token_of_a_cache_with_fewer_patches_lies_where_it_was(made: Made) -> None:
+    cache = FeatureCache.open(made.folder)
+    for token in range(0, 2990, 37):
+        image, row, column = cache.locate(token)
+        assert (image, 13 * row + column) == (token // 130, int(made.positions[image][token % 130]))
+
+
+@pytest.mark.parametrize("world", [2, 3, 7])
+@pytest.mark.parametrize("memory", [1, 10_000, 1 << 20])
+def test_processes_share_every_epoch(made: Made, world: int, memory: int) -> None:
+    cache = FeatureCache.open(made.folder, shuffle_memory=memory)
+    shares = [cache.share(rank, world) for rank in range(world)]
+    assert sum(share.n_tokens for share in shares) == 2990
+    epochs: list[list[torch.Tensor]] = [[], []]
+    for share in shares:
+        tokens = torch.cat([*islice(share.batches(50, seed=2), -(-2 * share.n_tokens // 50))])
+        for epoch, seen in enumerate(epochs):
+            seen.append(tokens[epoch * share.n_tokens : (epoch + 1) * share.n_tokens])
+        assert torch.equal(next(share.batches(50, seed=2, start_step=13)), tokens[13 * 50 : 14 * 50])
+    everything = rows(made.patches.flatten(0, 1))
+    for seen in epochs:
+        assert rows(torch.cat(seen)) == everything
+    assert rows(epochs[0][0]) != rows(epochs[1][0])  # dealt anew
+
+
+def test_more_processes_than_blocks_are_refused(made: Made) -> None:
+    with pytest.raises(InsightError, match="for each of 100 processes"):
+        FeatureCache.open(made.folder).share(0, 100)
+
+
+def test_a_cache_past_the_systems_cache_reads_the_same(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = FeatureCache.open(made.folder, shuffle_memory=10_000)
+    monkeypatch.setattr("insight.cache.tokens.is_past_cache", lambda size: True)
+    direct = FeatureCache.open(made.folder, shuffle_memory=10_000)
+    for one, other in islice(zip(cache.batches(100, seed=0), direct.batches(100, seed=0)), 31):
+        assert torch.equal(one, other)
+
+
+def test_masks_are_not_asked_of_a_cache_without(cache: FeatureCache) -> None:
+    with pytest.raises(InsightError, match="expected a cache of images with masks"):
+        cache.patch_classes()
+
+
+READS = {
+    "patches": ["scan", "batches", "image"],
+    "scales": ["scan", "batches", "image"],
+    "checks": ["scan", "batches", "image"],
+    "pooled": ["pooled", "positions", "classes"],
+    "positions": ["pooled", "positions", "classes", "locate"],
+    "classes": ["pooled", "positions", "classes"],
+}
+
+
+@pytest.mark.parametrize("tensor", READS)
+def test_a_flipped_bit_is_found_by_whoever_reads_it(made: Made, tmp_path: Path, tensor: str) -> None:
+    if tensor == "scales" and FeatureCache.open(made.folder).manifest.dtype != "int8":
+        return
+    folder = Path(shutil.copytree(made.folder, tmp_path / "copy"))
+    path = folder / "shard-00002.safetensors"
+    data = bytearray(path.read_bytes())
+    length = int.from_bytes(data[:8], "little")
+    start, stop = json.loads(data[8 : 8 + length])[tensor]["data_offsets"]
+    at = 8 + length + start + (stop - start) * 7 // 10  # in the first column of checks or row 7 of the rest
+    at -= (at - 8 - length - start) % 32 if tensor == "checks" else 0
+    data[at] ^= 1 << torch.randint(8, ()).item()
+    path.write_bytes(data)
+    cache = FeatureCache.open(folder, shuffle_memory=10_000)
+    reads = {
+        "scan": lambda: list(cache.scan()),
+        "batches": lambda: list(islice(cache.batches(299, seed=0), 10)),
+        "image": lambda: [cache.image(image) for image in range(23)],
+        "pooled": cache.pooled,
+        "positions": cache.positions,
+        "classes": cache.patch_classes,
+        "locate": lambda: [cache.locate(token) for token in range(0, 2990, 130)],
+    }
+    for read in READS[tensor]:
+        with pytest.raises(InsightError, match=r"shard-00002\.safetensors: damaged: .* of its image 7 do not fit"):
+            reads[read]()
+    cache.image(0)  # others are as good as before
+
+
 def test_a_batch_belongs_to_who_asked_for_it(cache: FeatureCache) -> None:
     batch = next(cache.batches(138, seed=0))
     batch.zero_()
@@ -123,7 +238,7 @@ def test_a_half_cache_is_refused(copy: Path) -> None:
     with pytest.raises(InsightError, match="expected a feature cache with manifest"):
         FeatureCache.open(copy)
     (copy / "unfinished").mkdir()
-    with pytest.raises(InsightError, match="not finished; run the same `insight cache` command again"):
+    with pytest.raises(InsightError, match="not finished; run the same `insight cache write` command again"):
         FeatureCache.open(copy)
     with pytest.raises(InsightError, match="no such folder"):
         FeatureCache.open(copy / "missing")
@@ -191,14 +306,18 @@ def test_names_that_lead_elsewhere_are_refused(copy: Path, name: str) -> None:
         FeatureCache.open(copy)
 
 
+def described(index: Path) -> dict[str, object]:
+    """What a manifest says of an index with a line for each of the 23 images."""
+    return {"file": index.name, "bytes": index.stat().st_size, "sha256": sha256_of(index), "rows": 23}
+
+
 def index_with(copy: Path, **columns: list[object]) -> None:
     table = pq.read_table(copy / "index.parquet")
     for name, values in columns.items():
         place = table.schema.names.index(name)
         table = table.set_column(place, table.schema.field(name), pa.array(values, table.schema.field(name).type))
     pq.write_table(table, copy / "index.parquet")
-    stored = {"file": "index.parquet", "bytes": (copy / "index.parquet").stat().st_size}
-    rewrite_manifest(copy, index=stored | {"sha256": sha256_of(copy / "index.parquet")})
+    rewrite_manifest(copy, index=described(copy / "index.parquet"))
 
 
 def test_an_index_that_contradicts_the_manifest_is_refused(copy: Path) -> None:
@@ -214,6 +333,6 @@ def test_an_index_that_contradicts_the_manifest_is_refused(copy: Path) -> None:
 
 def test_an_index_that_is_no_table_is_refused(copy: Path) -> None:
     (copy / "index.parquet").write_bytes(b"PAR1 and so on PAR1")
-    rewrite_manifest(copy, index={"file": "index.parquet", "bytes": 19, "sha256": sha256_of(copy / "index.parquet")})
-    with pytest.raises(InsightError, match=r"index.parquet: damaged index: expected a parquet file"):
+    rewrite_manifest(copy, index=described(copy / "index.parquet"))
+    with pytest.raises(InsightError, match=r"index.parquet: damaged: expected a parquet file"):
         _ = FeatureCache.open(copy).index
