@@ -1,72 +1,98 @@
 """The order of training: every token once per epoch, well mixed, in windows that keep to the memory allowed."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from insight.cache.shuffle import BLOCK, ShufflePlan, Window
+from insight.cache.blocks import block_edges
+from insight.cache.image_order import ImagePlan, ImageWindow
+from insight.cache.shuffle import PieceWindow, ShufflePlan
+from sae.errors import InsightError
 
-SIZES = st.lists(st.integers(1, 700), min_size=1, max_size=8).map(np.array)
+IMAGES = st.integers(1, 40)
+TOKENS = st.integers(1, 700)
 SEEDS = st.integers(0, 2**64)
 
 
-def visited(plan: ShufflePlan, window: Window) -> np.ndarray:
+def visited(plan: ShufflePlan, window: PieceWindow, edges: np.ndarray) -> np.ndarray:
     """The tokens of a window in the order of their visit."""
-    held = np.concatenate([np.arange(first, first + count) for first, count in window.runs])
+    image, piece = np.divmod(window.pieces, len(edges) - 1)
+    starts = image * edges[-1] + edges[piece]
+    held = np.concatenate([np.arange(n) + start for start, n in zip(starts, np.diff(edges)[piece])])
     return held[plan.order(window)]
 
 
-def epoch_of(plan: ShufflePlan, epoch: int) -> np.ndarray:
-    return np.concatenate([visited(plan, window) for window in plan.windows(epoch)])
+def epoch_of(plan: ShufflePlan, epoch: int, edges: np.ndarray) -> np.ndarray:
+    return np.concatenate([visited(plan, window, edges) for window in plan.windows(epoch)])
 
 
-@given(sizes=SIZES, window_tokens=st.integers(1, 3000), seed=SEEDS, epoch=st.integers(0, 2**40))
-def test_an_epoch_visits_every_token_once(sizes: np.ndarray, window_tokens: int, seed: int, epoch: int) -> None:
-    plan = ShufflePlan(sizes, window_tokens, seed)
-    assert np.array_equal(np.sort(epoch_of(plan, epoch)), np.arange(sizes.sum()))
+@given(images=IMAGES, tokens=TOKENS, room=st.integers(1, 3000), seed=SEEDS, epoch=st.integers(0, 2**40))
+def test_an_epoch_visits_every_token_once(images: int, tokens: int, room: int, seed: int, epoch: int) -> None:
+    edges = block_edges(tokens)
+    plan = ShufflePlan(images, edges, room, seed=seed)
+    assert np.array_equal(np.sort(epoch_of(plan, epoch, edges)), np.arange(images * tokens))
 
 
-@given(sizes=SIZES, window_tokens=st.integers(BLOCK, 3000), seed=SEEDS)
-def test_windows_keep_to_their_size_and_runs_to_one_shard(sizes: np.ndarray, window_tokens: int, seed: int) -> None:
-    plan = ShufflePlan(sizes, window_tokens, seed)
-    ends = np.cumsum(sizes)
+@given(images=IMAGES, tokens=TOKENS, room=st.integers(1, 3000), world=st.integers(1, 5), epoch=st.integers(0, 9))
+def test_ranks_divide_every_epoch_and_have_as_much_in_each(
+    images: int, tokens: int, room: int, world: int, epoch: int
+) -> None:
+    edges = block_edges(tokens)
+    assume(images >= world)
+    plans = [ShufflePlan(images, edges, room, seed=3, rank=rank, world=world) for rank in range(world)]
+    orders = [epoch_of(plan, epoch, edges) for plan in plans]
+    assert [len(order) for order in orders] == [plan.n_tokens for plan in plans]
+    assert np.array_equal(np.sort(np.concatenate(orders)), np.arange(images * tokens))
+    longest = 2 * np.diff(edges).max()  # a piece of each size
+    assert max(map(len, orders)) - min(map(len, orders)) <= longest
+
+
+@given(images=IMAGES, tokens=TOKENS, room=st.integers(1, 3000), rank=st.integers(0, 2), data=st.data())
+def test_an_epoch_can_be_entered_at_any_token(
+    images: int, tokens: int, room: int, rank: int, data: st.DataObject
+) -> None:
+    edges = block_edges(tokens)
+    assume(images >= 3)
+    plan = ShufflePlan(images, edges, room, seed=1, rank=rank, world=3)
+    token = data.draw(st.integers(0, plan.n_tokens - 1))
+    window = next(plan.windows_from(4, token))
+    assert window.first <= token < window.first + window.n_tokens
+    assert visited(plan, window, edges)[token - window.first] == epoch_of(plan, 4, edges)[token]
+
+
+@given(images=IMAGES, tokens=TOKENS, room=st.integers(64, 3000), world=st.integers(1, 3))
+def test_windows_keep_to_their_size_and_to_the_order_of_the_disk(
+    images: int, tokens: int, room: int, world: int
+) -> None:
+    edges = block_edges(tokens)
+    assume(images >= world)
+    plan = ShufflePlan(images, edges, room, seed=0, rank=world - 1, world=world)
     before = 0
     for window in plan.windows(0):
         assert window.first == before
         before += window.n_tokens
-        first, last = window.runs[:, 0], window.runs.sum(1) - 1
-        assert (np.searchsorted(ends, first, side="right") == np.searchsorted(ends, last, side="right")).all()
-        assert (first[1:] > last[:-1]).all()
+        assert 0 < window.n_tokens <= plan.longest <= room + 2 * np.diff(edges).max()
+        assert (np.diff(window.pieces) > 0).all()
 
 
-@given(sizes=SIZES, window_tokens=st.integers(1, 3000), seed=SEEDS, epoch=st.integers(0, 9), data=st.data())
-def test_an_epoch_can_be_entered_at_any_token(
-    sizes: np.ndarray, window_tokens: int, seed: int, epoch: int, data: st.DataObject
-) -> None:
-    plan = ShufflePlan(sizes, window_tokens, seed)
-    token = data.draw(st.integers(0, int(sizes.sum()) - 1))
-    window = next(plan.windows_from(epoch, token))
-    assert window.first <= token < window.first + window.n_tokens
-    assert visited(plan, window)[token - window.first] == epoch_of(plan, epoch)[token]
-
-
-def test_windows_hold_no_more_than_a_block_too_much() -> None:
-    rng = np.random.default_rng()
-    for _ in range(50):
-        sizes, room = rng.integers(1, 20) * np.full(rng.integers(1, 30), 256), int(rng.integers(64, 9000))
-        plan = ShufflePlan(sizes, room, seed=int(rng.integers(1000)))
-        assert max(window.n_tokens for window in plan.windows(0)) <= room + BLOCK
-
-
-def test_epochs_and_seeds_have_orders_of_their_own() -> None:
-    sizes = np.array([640, 640])
-    plans = [ShufflePlan(sizes, room, seed) for room in (200, 5000) for seed in (0, 1)]
-    orders = [epoch_of(plan, epoch) for plan in plans for epoch in (0, 1)]
+def test_epochs_seeds_and_worlds_have_orders_of_their_own() -> None:
+    edges = block_edges(128)
+    plans = [ShufflePlan(60, edges, room, seed=seed) for room in (1000, 10_000) for seed in (0, 1)]
+    orders = [epoch_of(plan, epoch, edges) for plan in plans for epoch in (0, 1)]
+    orders += [epoch_of(ShufflePlan(120, edges, 1000, seed=0, world=2), 0, edges)]
     for number, order in enumerate(orders):
         for other in orders[:number]:
             assert (order == other).mean() < 0.01
-    assert np.array_equal(orders[0], epoch_of(ShufflePlan(sizes, 200, 0), 0))
+    assert np.array_equal(orders[0], epoch_of(ShufflePlan(60, edges, 1000, seed=0), 0, edges))
+
+
+def test_too_few_pieces_for_the_processes_are_refused() -> None:
+    with pytest.raises(InsightError, match="expected tokens for each of 9 processes, found 4 pieces"):
+        ShufflePlan(2, block_edges(128), 1000, seed=0, rank=0, world=9)
 
 
 @pytest.mark.parametrize("room", [1 << 20, 4096])
@@ -75,9 +101,11 @@ def test_a_batch_is_a_fair_sample_of_all_images(room: int) -> None:
     the window holds all; where it holds a sixteenth, the blocks of an image raise the spread, but by no more than
     the four blocks of an image explain (a batch of 1,024 tokens from 64 blocks of 64: 16 of each block)."""
     images, tokens, batch = 256, 256, 1024
+    edges = block_edges(tokens)
     counts = []
     for seed in range(20):
-        order = epoch_of(ShufflePlan(np.full(16, images // 16 * tokens), room, seed), 0)
+        plan = ShufflePlan(images, edges, room, seed=seed)
+        order = visited(plan, next(plan.windows(0)), edges)
         counts.append(np.bincount(order[:batch] // tokens, minlength=images))
     spread = np.var(counts)
     chance = batch / images * (1 - 1 / images) * (images * tokens - batch) / (images * tokens - 1)
@@ -88,5 +116,62 @@ def test_a_batch_is_a_fair_sample_of_all_images(room: int) -> None:
 
 
 def test_consecutive_visits_are_not_neighbours_in_the_image() -> None:
-    order = epoch_of(ShufflePlan(np.full(8, 32 * 256), 1 << 20, 3), 0)
+    edges = block_edges(256)
+    order = epoch_of(ShufflePlan(256, edges, 1 << 20, seed=3), 0, edges)
     assert (np.abs(np.diff(order)) == 1).mean() < 0.001
+
+
+PLAN_11_MILLION = """
+import resource, time
+from insight.cache.blocks import block_edges
+from insight.cache.shuffle import ShufflePlan
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.process_time()
+plan = ShufflePlan(11_000_000, block_edges(196), 250_000, seed=1, rank=1, world=2)
+window = next(plan.windows_from(2, plan.n_tokens // 3))
+assert window.n_tokens > 240_000
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, time.process_time() - start)
+"""
+
+
+def test_a_plan_of_44_million_blocks_takes_little_memory_and_a_few_seconds() -> None:
+    done = subprocess.run([sys.executable, "-c", PLAN_11_MILLION], capture_output=True, text=True, check=True)
+    mebibytes, seconds = map(float, done.stdout.split())
+    assert mebibytes < 500
+    assert seconds < 20  # about 2 on a processor of our own
+
+
+def images_of(window: ImageWindow, starts: np.ndarray) -> list[int]:
+    return [
+        int(starts[part]) + first + i for lane in window.lanes for part, first, count in lane for i in range(count)
+    ]
+
+
+@given(
+    counts=st.lists(st.integers(1, 40), min_size=1, max_size=30) | st.integers(1, 60).map(lambda n: [1] * n),
+    room=st.integers(1, 100),
+    seed=SEEDS,
+    data=st.data(),
+)
+def test_a_stream_visits_every_image_once_an_epoch_and_can_be_entered_anywhere(
+    counts: list[int], room: int, seed: int, data: st.DataObject
+) -> None:
+    starts = np.cumsum([0, *counts])
+    plan = ImagePlan(np.array(counts), 5, room, seed=seed)
+    windows = plan.windows_from(7, 0)
+    epoch = []
+    while sum(window.n_tokens for window in epoch) < plan.n_tokens:
+        window = next(windows)
+        assert window.first == sum(other.n_tokens for other in epoch)
+        assert len(images_of(window, starts)) * 5 == window.n_tokens <= plan.longest
+        assert sorted(plan.order(window)) == list(range(window.n_tokens))
+        epoch.append(window)
+    assert sorted(image for window in epoch for image in images_of(window, starts)) == list(range(sum(counts)))
+    assert next(windows).epoch == 8
+    token = data.draw(st.integers(0, plan.n_tokens - 1))
+    found = next(plan.windows_from(7, token))
+    assert found in epoch
+    assert found.first <= token < found.first + found.n_tokens
+    if room >= 16:
+        assert plan.longest <= 5 * room
