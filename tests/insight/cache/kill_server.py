@@ -25,9 +25,10 @@ from torch import Tensor
 from insight.backbones import DenseFeatures
 from insight.cache import making, write_caches
 
-from .stand_in import SETTINGS, Pictures, StandIn
+from .stand_in import Pictures, StandIn
 
 CHANGES = {"os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.truncate", "os.link", "os.symlink"}
+SETTINGS = {"shard_images": 9, "batch_size": 2, "workers": 2, "progress": False}
 MASKED = {"dtype": "int8", "tokens": 3, "seed": 5}
 FOLDER = Path(sys.argv[1]) if __name__ == "__main__" else Path()
 
@@ -48,13 +49,13 @@ class Watched(StandIn):
 def cases(out: Path, seen: int) -> dict[str, Callable[[], object]]:
     """What can be written into the folder `out`."""
     one, two = Watched("1", seen), Watched("2", seen)
-    pictures = Pictures(["a9", "b2", "c6"], classes=("x", "y", "z"))
+    pictures = Pictures(["a12", "b2", "c6"], classes=("x", "y", "z"))
     return {
         "folder": lambda: write_caches(FOLDER, {out: one}, **SETTINGS),
         "parts": lambda: write_caches(pictures, {out: one}, **SETTINGS, **MASKED),
         "two": lambda: write_caches(pictures, {out / "1": one, out / "2": two}, **SETTINGS),
         "append": lambda: write_caches(FOLDER, {out: one}, **SETTINGS, append=True),
-        "append another": lambda: write_caches(Pictures(["a9", "c6"]), {out: one}, **SETTINGS, append=True),
+        "append another": lambda: write_caches(Pictures(["a12", "c6"]), {out: one}, **SETTINGS, append=True),
     }
 
 

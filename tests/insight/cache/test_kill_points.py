@@ -1,6 +1,7 @@
 """A writer killed with SIGKILL at any step ends, once it is run again, with the bytes of one that was not.
 
-Nothing is encoded twice but the three batches in flight; what an encoder sees is counted by `kill_server`.
+Nothing is encoded twice but the three batches in flight, and nothing that was noted or logged; what an encoder sees is
+counted by `kill_server`.
 """
 
 import json
@@ -18,11 +19,20 @@ import pytest
 from PIL import Image
 
 from insight.cache import FeatureCache
+from insight.cache.batches import BatchLog
+from insight.cache.shard import Form
 
-from .stand_in import SETTINGS, contents, make_photos, write
+from .stand_in import contents, make_photos, write
 
 ROOT = Path(__file__).parents[3]
-IN_FLIGHT = 3 * SETTINGS["batch_size"]
+IN_FLIGHT = 3 * 2  # batches of images
+FORMS = {
+    "folder": Form(6, 8, "float16"),
+    "parts": Form(3, 8, "int8", has_positions=True, has_classes=True),
+    "two": Form(6, 8, "float16", has_classes=True),
+    "append": Form(6, 8, "float16"),
+    "append another": Form(6, 8, "float16"),
+}
 
 
 class Server:
@@ -82,13 +92,31 @@ class Case:
             kills += killed
             if self.begun and killed:
                 assert FeatureCache.open(out).index["id"].to_pylist()[:5] == [f"{n}.png" for n in range(5)]
+        encoded, kept = images(seen).total(), self.kept(out)
         self.server.run(self.name, out, seen)
         assert contents(out) == self.whole, (self.name, die_at)
         found = images(seen)
+        assert kept is None or found.total() - encoded == self.seen.total() - kept, (self.name, die_at)
         assert found.keys() == self.seen.keys(), (self.name, die_at)
         assert found.total() - self.seen.total() <= kills * IN_FLIGHT * len(self.caches), (self.name, die_at)
         shutil.rmtree(out.parent)
         return kills
+
+    def kept(self, out: Path) -> int | None:
+        """How many images are noted or logged; None when no run is going on in every cache."""
+        count = 0
+        for cache in (out / "1", out / "2") if self.name == "two" else (out,):
+            if not (cache / "unfinished" / "settings.json").exists():
+                return None
+            if (cache / "manifest.json").exists() and not self.begun:  # it is done but for the last step
+                return None
+            notes = [path for path in cache.glob("unfinished/shard-*.json")]
+            count += sum(len(json.loads(path.read_text())["seen"]["ids"]) for path in notes)
+            for log in cache.glob("unfinished/shard-*.log"):
+                if log.with_suffix(".json") not in notes:
+                    copy = Path(shutil.copy(log, self.folder / "log"))  # what is cut short is cut off when it is read
+                    count += sum(len(batch.seen.ids) for batch in BatchLog(copy, FORMS[self.name]).read())
+        return count
 
 
 def images(seen: Path) -> Counter[bytes]:
@@ -113,8 +141,8 @@ def cases_in(folder: Path) -> Iterator[dict[str, Case]]:
     photos.mkdir()
     for number in range(5):
         Image.effect_noise((30, 30), 50 + number).convert("RGB").save(photos / f"{number}.png")
-    begun = write(photos, folder / "begun").folder
-    make_photos(photos, 6)
+    begun = write(photos, folder / "begun", shard_images=9, batch_size=2).folder
+    make_photos(photos, 7)
     for name in ("cat/bad.png", "dog/bad.png", "nor.png"):
         (photos / name).write_text("no picture")
     server = Server(photos)
