@@ -1,5 +1,6 @@
 """Training without a cache: the same tokens as a cache gives, from any step on, whatever images are bad."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -9,11 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from insight.cache import FeatureCache, StreamedFeatures, write_cache
+from insight import backbones
+from insight.cache import FeatureCache, StreamedFeatures
+from insight.cli import main
 from insight.data import ImageFolder, ImageSource
 from sae.errors import InsightError
 
-from .stand_in import Pictures, StandIn, make_photos, write
+from .stand_in import Pictures, StandIn, write
 
 IMAGE = 6 * (8 * 2 + 4)  # bytes of an image's features in a window, in float16
 
@@ -157,3 +160,19 @@ def test_features_that_are_not_finite_are_bad(photos: Path) -> None:
     assert tokens_of(streamed.batches(6, seed=0), 138).isfinite().all()
     assert len(streamed.skipped) == 3
     assert set(streamed.skipped.values()) == {"backbone stand-in gives features that are not finite"}
+
+
+def test_the_command_trains_without_a_cache_and_says_what_relating_needs(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(backbones, "load", lambda name, device: StandIn())
+    out = tmp_path / "model"
+    settings = ["--concepts", "128", "--k", "2", "--steps", "20", "--batch-size", "64", "--device", "cpu"]
+    main(["train", str(photos), "--stream", "--backbone", "small", "--out", str(out), *settings])
+    said = capsys.readouterr().out
+    assert (
+        f"insight cache write {photos} --backbone small --out {out}-cache && insight relate {out} {out}-cache" in said
+    )
+    config = json.loads((out / "config.json").read_text())
+    assert config["backbone"]["fingerprint"] == StandIn().fingerprint
+    assert (config["images"], config["data"]["n_tokens"]) == (23, 138)
