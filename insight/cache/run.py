@@ -22,7 +22,6 @@ from ..data import ImageSource
 from .ahead import ahead
 from .decoding import Decoded, End, Photo, Stretch, Target, decode, photos_to_encode, read
 from .encoding import Encoded, Gathered, forward, gather, pack
-from .ids import IdSet
 from .journal import Journal
 from .making import Making
 from .manifest import Manifest
@@ -35,7 +34,7 @@ def make_shards(source: ImageSource, targets: list[Target], ranks: Group, worker
     for _, group in groupby(sorted(targets, key=_work), _work):
         together = list(group)
         journal = together[0].journal
-        known = known_ids(journal.out, Manifest.read(journal.out)) if journal.base else IdSet()
+        known = known_ids(journal.out, Manifest.read(journal.out)) if journal.base else ()
         entries = photos_to_encode(source, together, ranks.rank, ranks.size, known)
         _encode(source, together, entries, workers, _Progress(journal, ranks, shown=progress))
 
