@@ -121,7 +121,7 @@ def _pages(file: BinaryIO, column: dict[int, Any]) -> Iterator[tuple[int, int]]:
         head = page.get(_HEADS[kind]) if kind in _HEADS else None
         if not isinstance(head, dict):
             raise UnsafeFile("expected pages of values, found something else")
-        encoding = head.get(4 if kind == _DATA_2 else 2)
+        encoding = _number(head, 4 if kind == _DATA_2 else 2)
         if encoding not in _ENCODINGS:
             raise UnsafeFile(f"expected values that are plain or in a dictionary, found encoding {encoding}")
         begin += used + stored

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from insight.cache.index import OF_IMAGES, OF_SKIPPED
+from insight.cache.parquet import UnsafeFile, read_lines
 from insight.cache.shard import Form, write_shard
 from sae.errors import InsightError
 
@@ -272,6 +273,61 @@ INPUTS = 20_000
 @given(data=st.data())
 def test_a_changed_cache_is_read_or_refused(caches: dict[str, Any], room: Path, data: st.DataObject) -> None:
     fuzz(caches, room, data)
+
+
+HOW: list[dict[str, Any]] = [
+    {},
+    {"compression": "none", "use_dictionary": False},
+    {"compression": "zstd", "data_page_version": "2.0"},
+    {"compression": "gzip", "row_group_size": 2},
+    {"compression": "none", "data_page_size": 1, "write_batch_size": 1},
+    {"compression": "lz4", "write_statistics": False, "store_schema": False},
+]
+
+
+def fuzz_table(path: Path, tables: list[bytes], data: st.DataObject) -> bool:
+    """Whether a table with some bytes changed is read, with as many lines as asked for."""
+    path.write_bytes(flip(data.draw(st.sampled_from(tables)), data.draw))
+    try:
+        lines = list(read_lines(path, OF_IMAGES, IMAGES))
+    except UnsafeFile:
+        return False
+    assert pa.Table.from_batches(lines, OF_IMAGES).num_rows == IMAGES
+    return True
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """The same index written in several ways."""
+    path = tmp_path_factory.mktemp("tables") / "index.parquet"
+    written = []
+    for how in HOW:
+        write_table(path, index_columns(), OF_IMAGES, **how)
+        written.append(path.read_bytes())
+    return written
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=CHECKS)
+@given(data=st.data())
+def test_a_changed_table_is_read_or_refused(tables: list[bytes], tmp_path: Path, data: st.DataObject) -> None:
+    fuzz_table(tmp_path / "x.parquet", tables, data)
+
+
+@pytest.mark.slow
+def test_twenty_thousand_changed_tables_are_read_or_refused(
+    tables: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes: Counter[bool] = Counter()
+
+    @settings(max_examples=INPUTS, deadline=None, database=None, suppress_health_check=CHECKS)
+    @given(data=st.data())
+    def attacked(data: st.DataObject) -> None:
+        outcomes[fuzz_table(tmp_path / "x.parquet", tables, data)] += 1
+
+    attacked()
+    with capsys.disabled():
+        print(f"\n{outcomes.total()} changed tables: {outcomes[True]} read, {outcomes[False]} refused")
+    assert outcomes.total() >= INPUTS
 
 
 @pytest.mark.slow
