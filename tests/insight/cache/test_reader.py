@@ -159,14 +159,6 @@ def test_more_processes_than_blocks_are_refused(made: Made) -> None:
         FeatureCache.open(made.folder).share(0, 100)
 
 
-def test_a_cache_past_the_systems_cache_reads_the_same(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = FeatureCache.open(made.folder, shuffle_memory=10_000)
-    monkeypatch.setattr("insight.cache.tokens.is_past_cache", lambda size: True)
-    direct = FeatureCache.open(made.folder, shuffle_memory=10_000)
-    for one, other in islice(zip(cache.batches(100, seed=0), direct.batches(100, seed=0)), 31):
-        assert torch.equal(one, other)
-
-
 def test_masks_are_not_asked_of_a_cache_without(cache: FeatureCache) -> None:
     with pytest.raises(InsightError, match="expected a cache of images with masks"):
         cache.patch_classes()
