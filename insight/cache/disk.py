@@ -34,7 +34,9 @@ class OpenFile:
         while len(view):
             count = os.preadv(self._descriptor, [view], offset)
             if not count:
-                raise InsightError(f"{self._path}: ends too early; it changed after the cache was opened")
+                raise InsightError(
+                    f"{self._path}: ends too early; it changed after the cache was opened; put it back or open it again"
+                )
             view, offset = view[count:], offset + count
 
 
@@ -48,4 +50,4 @@ def open_file(path: Path) -> Iterator[OpenFile]:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise InsightError(f"{path}: cannot be read ({error.strerror})") from None
+        raise InsightError(f"{path}: cannot be read ({error.strerror}); put it back or make the cache again") from None

@@ -112,4 +112,4 @@ def _pieces(path: Path) -> Iterator[bytes]:
             while piece := file.read(_COPIED_AT_ONCE):
                 yield piece
     except OSError as error:
-        raise InsightError(f"{path}: cannot be read ({error.strerror})") from None
+        raise InsightError(f"{path}: cannot be read ({error.strerror}); put it back and run this again") from None
