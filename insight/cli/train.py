@@ -68,6 +68,7 @@ def train(
     if stream:
         encoder = load(backbone, device=str(local_device(torch.device(place))))
         features = StreamedFeatures(open_source(cache), encoder)
+        print(f"{cache}: {features.n_images:,} images; training begins when the first of them are encoded", flush=True)
     else:
         features = FeatureCache.open(cache)
     train_dictionary(
