@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -136,7 +137,9 @@ def _advance(runs: Sequence[_Run], source: TokenSource, show_progress: bool, ran
         disable=not show_progress or everyone.rank > 0,
     )
     shown_at = 0.0
-    with Interruption() as interruption, bar:
+    with Interruption() as interruption, bar, ExitStack() as ends:
+        if isinstance(batches, Generator):
+            ends.callback(batches.close)  # a source's threads must not work on while an error goes its way
         while True:
             signal, *due = everyone.largest([interruption.requested or 0, *(run.is_due for run in runs)])
             interruption.requested = signal or None

@@ -342,3 +342,18 @@ def test_in_bfloat16_training_learns_nearly_as_well(generator, tmp_path):
     )
     assert not torch.equal(exact.encoder, rounded.encoder)
     assert evaluate(rounded, [x])["fvu"][-1] == pytest.approx(evaluate(exact, [x])["fvu"][-1], rel=0.1)
+
+
+def test_batches_are_closed_before_an_error_goes_its_way(generator, tmp_path):
+    closed = []
+
+    class Source(TensorSource):
+        def batches(self, batch_size, *, seed, start_step=0):
+            try:
+                yield torch.full((batch_size, 16), float("nan"))
+            finally:
+                closed.append(True)
+
+    with pytest.raises(InsightError, match="NaN") as held:  # and with it the frames that it went through
+        train(Source(sparse_features(generator)), CONFIG, TrainConfig(4, 64), tmp_path, progress=False)
+    assert closed, held

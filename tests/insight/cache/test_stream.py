@@ -1,7 +1,6 @@
 """Training without a cache: the same tokens as a cache gives, from any step on, whatever images are bad."""
 
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -15,7 +14,6 @@ from insight.backbones import registry
 from insight.cache import FeatureCache, StreamedFeatures
 from insight.cli import main
 from insight.data import ImageFolder, ImageSource
-from sae import SaeConfig, TrainConfig, train
 from sae.errors import InsightError
 
 from .stand_in import Pictures, StandIn, write
@@ -178,21 +176,3 @@ def test_the_command_trains_without_a_cache_and_says_what_relating_needs(
     config = json.loads((out / "config.json").read_text())
     assert config["backbone"]["fingerprint"] == StandIn().fingerprint
     assert (config["images"], config["data"]["n_tokens"]) == (23, 138)
-
-
-def test_training_that_is_stopped_does_not_encode_on(photos: Path, tmp_path: Path) -> None:
-    backbone = StandIn()
-    batches: list[int] = []
-
-    def count() -> None:
-        batches.append(1)
-        time.sleep(0.02)
-
-    backbone.on_batch = count
-    streamed = stream(photos, backbone=backbone, buffer_memory=24 * IMAGE, batch_size=1)
-    config, settings = SaeConfig(dim=8, n_concepts=128, k=2), TrainConfig(steps=9, batch_size=6, lr=1e30)
-    with pytest.raises(InsightError, match="diverge"):
-        train(streamed, config, settings, tmp_path, progress=False, device="cpu")
-    done = len(batches)
-    time.sleep(0.1)
-    assert len(batches) == done < 23
