@@ -48,30 +48,30 @@ class ImagePlan:
         """Whether every epoch is one and the same window."""
         return self.n_windows == 1
 
-    def windows_from(self, epoch: int, token: int) -> Iterator[ImageWindow]:
-        """Endlessly over epochs, beginning with the window that holds the `token`-th token visited in `epoch`."""
-        while True:
-            yield from self._windows(epoch, token // self._tokens)
-            epoch, token = epoch + 1, 0
+    def sizes(self, epoch: int) -> np.ndarray:
+        """int64: how many tokens each window of an epoch has."""
+        edges = np.arange(self.n_windows + 1)
+        return sum(np.diff(ends[-1] * edges // self.n_windows) for _, ends in self._lanes(epoch)) * self._tokens
 
-    def order(self, window: ImageWindow) -> np.ndarray:
-        """In which order the tokens of a window are visited: a permutation of its `n_tokens` places."""
-        return permutation(window.n_tokens, self._seed, window.epoch, 1, window.number)
-
-    def _windows(self, epoch: int, image: int) -> Iterator[ImageWindow]:
-        """The windows of an epoch from the one on that holds its `image`-th image."""
-        # A window that holds everything is kept for all epochs, so it must be the same in all of them.
-        order = permutation(len(self._counts), self._seed, 0 if self.is_whole else epoch, 0)
-        lanes = [order[lane :: self._n_lanes] for lane in range(self._n_lanes)]
-        ends = [np.append(0, self._counts[lane].cumsum()) for lane in lanes]
-        edges = sum(end[-1] * np.arange(self.n_windows + 1) // self.n_windows for end in ends)
-        for number in range(int(np.searchsorted(edges, image, side="right")) - 1, self.n_windows):
+    def windows(self, epoch: int, begin: int = 0) -> Iterator[ImageWindow]:
+        """The windows of an epoch in order, from number `begin` on; together they hold every image once."""
+        lanes, sizes = self._lanes(epoch), self.sizes(epoch)
+        for number in range(begin, self.n_windows):
             taken = [
-                _cut(lane, end, end[-1] * number // self.n_windows, end[-1] * (number + 1) // self.n_windows)
-                for lane, end in zip(lanes, ends, strict=True)
+                _cut(lane, ends, ends[-1] * number // self.n_windows, ends[-1] * (number + 1) // self.n_windows)
+                for lane, ends in lanes
             ]
-            first, stop = int(edges[number]) * self._tokens, int(edges[number + 1]) * self._tokens
-            yield ImageWindow(epoch, number, first, stop - first, taken)
+            yield ImageWindow(epoch, number, int(sizes[number]), taken)
+
+    def shuffled(self, n: int, epoch: int, *key: int) -> np.ndarray:
+        """The numbers from 0 to n - 1 in a random order."""
+        return permutation(n, self._seed, epoch, *key)
+
+    def _lanes(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each lane its parts in order, and how many images come before each of them and in all."""
+        order = permutation(len(self._counts), self._seed, epoch, 0)
+        lanes = [order[lane :: self._n_lanes] for lane in range(self._n_lanes)]
+        return [(lane, np.append(0, self._counts[lane].cumsum())) for lane in lanes]
 
 
 def _cut(lane: np.ndarray, ends: np.ndarray, start: int, stop: int) -> list[tuple[int, int, int]]:

@@ -10,7 +10,6 @@ permutation, four bytes a piece.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -58,10 +57,13 @@ class ShufflePlan:
         """Whether every epoch is one and the same window."""
         return self.n_windows == self.world == 1
 
-    def first(self, window: int) -> int:
-        """How many tokens of an epoch come before a window of this rank."""
-        parts = zip(self._dealt, self._sizes, strict=True)
-        return sum((stop - start) * window // self.n_windows * size.tokens for (start, stop), size in parts)
+    def sizes(self, epoch: int) -> np.ndarray:
+        """int64: how many tokens each window has, the same in every epoch."""
+        sizes = np.zeros(self.n_windows, dtype=np.int64)
+        edges = np.arange(self.n_windows + 1)
+        for (start, stop), size in zip(self._dealt, self._sizes, strict=True):
+            sizes += np.diff((stop - start) * edges // self.n_windows) * size.tokens
+        return sizes
 
     @property
     def longest(self) -> int:
@@ -77,19 +79,12 @@ class ShufflePlan:
                 size.pieces(part[len(part) * window // self.n_windows : len(part) * (window + 1) // self.n_windows])
                 for part, size in zip(dealt, self._sizes, strict=True)
             ]
-            first = self.first(window)
-            yield PieceWindow(epoch, window, first, self.first(window + 1) - first, np.sort(np.concatenate(parts)))
+            n_tokens = sum(len(part) * size.tokens for part, size in zip(parts, self._sizes, strict=True))
+            yield PieceWindow(epoch, window, n_tokens, np.sort(np.concatenate(parts)))
 
-    def windows_from(self, epoch: int, token: int) -> Iterator[PieceWindow]:
-        """Endlessly over epochs, beginning with the window that holds the `token`-th token visited in `epoch`."""
-        yield from self.windows(epoch, bisect_right(range(self.n_windows), token, key=self.first) - 1)
-        while True:
-            epoch += 1
-            yield from self.windows(epoch)
-
-    def order(self, window: PieceWindow) -> np.ndarray:
-        """In which order the tokens of a window are visited: a permutation of its `n_tokens` places."""
-        return permutation(window.n_tokens, self.seed, window.epoch, 1, self.rank, self.world, window.number)
+    def shuffled(self, n: int, epoch: int, *key: int) -> np.ndarray:
+        """The numbers from 0 to n - 1 in a random order of this rank's own."""
+        return permutation(n, self.seed, epoch, *key, self.rank, self.world)
 
     def _deal(self, epoch: int, size: int) -> np.ndarray:
         """This rank's part of the pieces of one size, in random order."""

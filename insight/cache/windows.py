@@ -1,4 +1,9 @@
-"""Batches out of windows of tokens: one window is used while the next one is loaded in another thread.
+"""Batches out of windows of tokens: a few windows are mixed while the next one is loaded in another thread.
+
+The tokens of a window are visited in three periods, together with those of the two windows before it and the two after
+it: memory holds three windows that are in use and one that is being loaded. Every token is visited once an epoch; the
+first and the last periods of an epoch have fewer windows and fewer tokens. To begin at any step the windows of its
+period are loaded, and nothing before them.
 
 What a window's tokens are and where they come from is the loader's business: the shards of a cache, or a backbone that
 encodes images as they are needed.
@@ -10,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,49 +23,49 @@ from torch import Tensor
 
 from sae.errors import InsightError
 
+from .shard import Form
 from .tokens import Tokens
+
+MIXED = 3  # windows in use at a time; 7 of half the size mix hardly better (measured)
+HELD = MIXED + 1
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of an epoch. first: how many tokens of the epoch come before it, on its rank; n_tokens: its size."""
+    """A part of the tokens of an epoch."""
 
     epoch: int
     number: int
-    first: int
     n_tokens: int
 
 
 W = TypeVar("W", bound=Window)
+W_co = TypeVar("W_co", bound=Window, covariant=True)
+Load = Callable[[W, Tokens, Event], None]
+"""Fill `Tokens` with a window; once the event is set nobody wants it any more."""
 
 
-class Plan(Protocol[W]):
-    """In which order the tokens of one process are visited. n_tokens: in an epoch; n_windows: in an epoch;
-    is_whole: whether every epoch is one and the same window.
+class Plan(Protocol[W_co]):
+    """In which order the tokens of one process are visited. n_tokens: in an epoch; is_whole: whether every epoch is one
+    and the same window; longest: tokens that no window has more of.
     """
 
     n_tokens: int
-    n_windows: int
 
     @property
     def is_whole(self) -> bool: ...
 
-    def windows_from(self, epoch: int, token: int) -> Iterator[W]:
-        """Endlessly over epochs, beginning with the window that holds the `token`-th token visited in `epoch`."""
+    @property
+    def longest(self) -> int: ...
 
-    def order(self, window: W) -> np.ndarray:
-        """In which order the tokens of a window are visited: a permutation of its `n_tokens` places."""
+    def sizes(self, epoch: int) -> np.ndarray:
+        """int64: how many tokens each window of an epoch has."""
 
+    def windows(self, epoch: int, begin: int = 0) -> Iterator[W_co]:
+        """The windows of an epoch in order, from number `begin` on."""
 
-@dataclass(frozen=True)
-class Loading(Generic[W]):
-    """What a loader is asked for. place: 0 or 1 in turn, the memory it may use again; stopped: set when nobody wants
-    the window any more.
-    """
-
-    window: W
-    place: int
-    stopped: Event
+    def shuffled(self, n: int, epoch: int, *key: int) -> np.ndarray:
+        """The numbers from 0 to n - 1 in a random order of this process's own."""
 
 
 def check_batches(batch_size: int, seed: int, start_step: int) -> None:
@@ -72,53 +77,70 @@ def check_batches(batch_size: int, seed: int, start_step: int) -> None:
         )
 
 
-def cut_batches(
-    plan: Plan[W], load: Callable[[Loading[W]], Tokens], batch_size: int, start_step: int
-) -> Iterator[Tensor]:
+def cut_batches(plan: Plan[W], form: Form, load: Load[W], batch_size: int, start_step: int) -> Iterator[Tensor]:
     """Endless float32 batches [batch_size, d] in the order of the plan, from `start_step` on.
 
     Every epoch visits every token once; batches run on across the end of an epoch.
     """
     epoch, token = divmod(start_step * batch_size, plan.n_tokens)
-    begun: list[Tensor] = []  # what a window's end gave to a batch that the next window must fill
-    missing = batch_size
-    for window, tokens, order in _load_ahead(plan, load, epoch, token):
-        at = max(0, token - window.first)
-        token = 0
-        while at < window.n_tokens:
-            begun.append(tokens.take(order[at : at + missing]))
-            at += len(begun[-1])
-            missing -= len(begun[-1])
-            if not missing:
-                yield torch.cat(begun) if len(begun) > 1 else begun[0]
-                begun, missing = [], batch_size
-
-
-def _load_ahead(
-    plan: Plan[W], load: Callable[[Loading[W]], Tokens], epoch: int, token: int
-) -> Iterator[tuple[W, Tokens, Tensor]]:
-    """Each window with its tokens and the order of their visit. A window that holds everything is loaded once."""
-    windows = plan.windows_from(epoch, token)
+    room = Tokens.empty(plan.longest * (1 if plan.is_whole else HELD), form)
     stopped = Event()
-    whole: Tokens | None = None
-
-    def following(place: int) -> tuple[W, Tokens, Tensor]:
-        nonlocal whole
-        window = next(windows)
-        order = torch.from_numpy(plan.order(window))
-        if plan.is_whole:
-            whole = whole or load(Loading(window, 0, stopped))
-            return window, whole, order
-        return window, load(Loading(window, place, stopped)), order
-
+    periods = _periods(plan, room, load, stopped, epoch, token)
+    begun: list[Tensor] = []  # what a period's end gave to a batch that the next one must fill
+    missing = batch_size
     with ThreadPoolExecutor(1, thread_name_prefix="windows") as thread:
         try:
-            place = 0
-            coming = thread.submit(following, place)
+            coming = thread.submit(next, periods)
             while True:
-                found = coming.result()
-                place = 1 - place
-                coming = thread.submit(following, place)
-                yield found
+                order = coming.result()
+                coming = thread.submit(next, periods)
+                at = 0
+                while at < len(order):
+                    begun.append(room.take(order[at : at + missing]))
+                    at += len(begun[-1])
+                    missing -= len(begun[-1])
+                    if not missing:
+                        yield torch.cat(begun) if len(begun) > 1 else begun[0]
+                        begun, missing = [], batch_size
         finally:
             stopped.set()
+
+
+def _periods(plan: Plan[W], room: Tokens, load: Load[W], stopped: Event, epoch: int, token: int) -> Iterator[Tensor]:
+    """For each period the places in `room` of its tokens in the order of their visit, without the first `token` of the
+    epoch. They are there until the period after the next one is asked for.
+    """
+    if plan.is_whole:
+        window = next(plan.windows(0))
+        load(window, room.part(0, window.n_tokens), stopped)
+        while True:
+            yield torch.from_numpy(plan.shuffled(window.n_tokens, epoch, 1, 0)[token:])
+            epoch, token = epoch + 1, 0
+    place = 0
+    while True:
+        sizes = plan.sizes(epoch)
+        lengths = np.zeros(len(sizes) + MIXED - 1, dtype=np.int64)
+        for part in range(MIXED):
+            lengths[part : part + len(sizes)] += sizes * (part + 1) // MIXED - sizes * part // MIXED
+        ends = lengths.cumsum()
+        begin = int(np.searchsorted(ends, token, side="right"))
+        windows = plan.windows(epoch, max(0, begin - MIXED + 1))
+        held: dict[int, np.ndarray] = {}  # where the tokens of windows are, in random order
+        for period in range(begin, len(lengths)):
+            numbers = range(max(0, period - MIXED + 1), min(period + 1, len(sizes)))
+            for number in numbers:
+                if number not in held:
+                    window = next(windows)
+                    first = place * plan.longest
+                    load(window, room.part(first, first + window.n_tokens), stopped)
+                    held[number] = plan.shuffled(window.n_tokens, epoch, 1, number) + first
+                    place = (place + 1) % HELD
+            held = {number: held[number] for number in numbers}
+            order = np.concatenate([_part(places, period - number) for number, places in held.items()])
+            order = order[plan.shuffled(len(order), epoch, 2, period)]
+            yield torch.from_numpy(order[max(0, token - int(ends[period] - lengths[period])) :])
+        epoch, token = epoch + 1, 0
+
+
+def _part(places: np.ndarray, part: int) -> np.ndarray:
+    return places[len(places) * part // MIXED : len(places) * (part + 1) // MIXED]

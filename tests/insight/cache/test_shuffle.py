@@ -2,15 +2,20 @@
 
 import subprocess
 import sys
+from threading import Event
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from insight.cache.blocks import block_edges
 from insight.cache.image_order import ImagePlan, ImageWindow
+from insight.cache.shard import Form
 from insight.cache.shuffle import PieceWindow, ShufflePlan
+from insight.cache.tokens import Tokens
+from insight.cache.windows import cut_batches
 from sae.errors import InsightError
 
 IMAGES = st.integers(1, 40)
@@ -18,16 +23,25 @@ TOKENS = st.integers(1, 700)
 SEEDS = st.integers(0, 2**64)
 
 
-def visited(plan: ShufflePlan, window: PieceWindow, edges: np.ndarray) -> np.ndarray:
-    """The tokens of a window in the order of their visit."""
+def tokens_of(window: PieceWindow, edges: np.ndarray) -> np.ndarray:
+    """The tokens of a window as they are loaded."""
     image, piece = np.divmod(window.pieces, len(edges) - 1)
     starts = image * edges[-1] + edges[piece]
-    held = np.concatenate([np.arange(n) + start for start, n in zip(starts, np.diff(edges)[piece])])
-    return held[plan.order(window)]
+    return np.concatenate([np.arange(n) + start for start, n in zip(starts, np.diff(edges)[piece])])
+
+
+def visits(plan: ShufflePlan, edges: np.ndarray, size: int, step: int) -> np.ndarray:
+    """The tokens of a batch, by number: batches of features that are their own numbers."""
+
+    def load(window: PieceWindow, tokens: Tokens, stopped: Event) -> None:
+        tokens.stored[:, 0] = torch.from_numpy(tokens_of(window, edges))
+
+    return next(cut_batches(plan, Form(1, 1, "float32"), load, size, step))[:, 0].long().numpy()
 
 
 def epoch_of(plan: ShufflePlan, epoch: int, edges: np.ndarray) -> np.ndarray:
-    return np.concatenate([visited(plan, window, edges) for window in plan.windows(epoch)])
+    """Its tokens in the order of their visit."""
+    return visits(plan, edges, plan.n_tokens, epoch)
 
 
 @given(images=IMAGES, tokens=TOKENS, room=st.integers(1, 3000), seed=SEEDS, epoch=st.integers(0, 2**40))
@@ -59,9 +73,7 @@ def test_an_epoch_can_be_entered_at_any_token(
     assume(images >= 3)
     plan = ShufflePlan(images, edges, room, seed=1, rank=rank, world=3)
     token = data.draw(st.integers(0, plan.n_tokens - 1))
-    window = next(plan.windows_from(4, token))
-    assert window.first <= token < window.first + window.n_tokens
-    assert visited(plan, window, edges)[token - window.first] == epoch_of(plan, 4, edges)[token]
+    assert visits(plan, edges, 1, 4 * plan.n_tokens + token) == epoch_of(plan, 4, edges)[token]
 
 
 @given(images=IMAGES, tokens=TOKENS, room=st.integers(64, 3000), world=st.integers(1, 3))
@@ -71,12 +83,12 @@ def test_windows_keep_to_their_size_and_to_the_order_of_the_disk(
     edges = block_edges(tokens)
     assume(images >= world)
     plan = ShufflePlan(images, edges, room, seed=0, rank=world - 1, world=world)
-    before = 0
-    for window in plan.windows(0):
-        assert window.first == before
-        before += window.n_tokens
+    windows = [*plan.windows(0)]
+    assert plan.sizes(0).tolist() == [len(tokens_of(window, edges)) for window in windows]
+    for window in windows:
         assert 0 < window.n_tokens <= plan.longest <= room + 2 * np.diff(edges).max()
         assert (np.diff(window.pieces) > 0).all()
+    assert [window.pieces.tolist() for window in plan.windows(0, 1)] == [w.pieces.tolist() for w in windows[1:]]
 
 
 def test_epochs_seeds_and_worlds_have_orders_of_their_own() -> None:
@@ -104,9 +116,8 @@ def test_a_batch_is_a_fair_sample_of_all_images(room: int) -> None:
     edges = block_edges(tokens)
     counts = []
     for seed in range(20):
-        plan = ShufflePlan(images, edges, room, seed=seed)
-        order = visited(plan, next(plan.windows(0)), edges)
-        counts.append(np.bincount(order[:batch] // tokens, minlength=images))
+        order = visits(ShufflePlan(images, edges, room, seed=seed), edges, batch, 30)
+        counts.append(np.bincount(order // tokens, minlength=images))
     spread = np.var(counts)
     chance = batch / images * (1 - 1 / images) * (images * tokens - batch) / (images * tokens - 1)
     if room > images * tokens:
@@ -129,7 +140,7 @@ from insight.cache.shuffle import ShufflePlan
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.process_time()
 plan = ShufflePlan(11_000_000, block_edges(196), 250_000, seed=1, rank=1, world=2)
-window = next(plan.windows_from(2, plan.n_tokens // 3))
+window = next(plan.windows(2, plan.n_windows // 3))
 assert window.n_tokens > 240_000
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, time.process_time() - start)
 """
@@ -143,9 +154,7 @@ def test_a_plan_of_44_million_blocks_takes_little_memory_and_a_few_seconds() -> 
 
 
 def images_of(window: ImageWindow, starts: np.ndarray) -> list[int]:
-    return [
-        int(starts[part]) + first + i for lane in window.lanes for part, first, count in lane for i in range(count)
-    ]
+    return [int(starts[part]) + first + i for lane in window.lanes for part, first, count in lane for i in range(count)]
 
 
 @given(
@@ -159,19 +168,12 @@ def test_a_stream_visits_every_image_once_an_epoch_and_can_be_entered_anywhere(
 ) -> None:
     starts = np.cumsum([0, *counts])
     plan = ImagePlan(np.array(counts), 5, room, seed=seed)
-    windows = plan.windows_from(7, 0)
-    epoch = []
-    while sum(window.n_tokens for window in epoch) < plan.n_tokens:
-        window = next(windows)
-        assert window.first == sum(other.n_tokens for other in epoch)
+    epoch = [*plan.windows(7)]
+    assert plan.sizes(7).tolist() == [window.n_tokens for window in epoch]
+    for window in epoch:
         assert len(images_of(window, starts)) * 5 == window.n_tokens <= plan.longest
-        assert sorted(plan.order(window)) == list(range(window.n_tokens))
-        epoch.append(window)
     assert sorted(image for window in epoch for image in images_of(window, starts)) == list(range(sum(counts)))
-    assert next(windows).epoch == 8
-    token = data.draw(st.integers(0, plan.n_tokens - 1))
-    found = next(plan.windows_from(7, token))
-    assert found in epoch
-    assert found.first <= token < found.first + found.n_tokens
+    begin = data.draw(st.integers(0, plan.n_windows - 1))
+    assert [*plan.windows(7, begin)] == epoch[begin:]
     if room >= 16:
         assert plan.longest <= 5 * room
