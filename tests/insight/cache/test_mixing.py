@@ -1,6 +1,6 @@
 """Mixing: a dictionary learnt through small windows is as good as one that saw everything shuffled together.
 
-8,192 images of 16 patches, sorted by their 64 classes. A patch is made of a few directions that all images share, of
+16,384 images of 8 patches, sorted by their 128 classes. A patch is made of a few directions that all images share, of
 some that its class has and of two that only its image has, so an order that keeps images or classes together teaches
 each of them and forgets the one before.
 """
@@ -22,9 +22,9 @@ from sae.sources import TensorSource, TokenSource
 
 from .made import make_cache
 
-CLASSES, OF_CLASS, PATCHES, DIM = 64, 128, 16, 32
+CLASSES, OF_CLASS, PATCHES, DIM = 128, 128, 8, 32
 IMAGES = CLASSES * OF_CLASS
-WINDOWS = 4
+WINDOWS = 8  # of which three are mixed at a time: 6,000 pieces, of which no large cache mixes fewer
 SEEDS = 3
 
 
@@ -80,7 +80,7 @@ class Known(Backbone):
     """Knows the features of the image with a number."""
 
     name, description = "known", "Features from a table; no foundation model."
-    dim, grid, image_size, depth, n_prefix, has_text = DIM, (4, 4), 4, 0, 0, False
+    dim, grid, image_size, depth, n_prefix, has_text = DIM, (4, 2), 4, 0, 0, False
     fingerprint = "0" * 64
 
     def __init__(self, features: Tensor) -> None:
@@ -99,39 +99,40 @@ class Known(Backbone):
         raise NotImplementedError
 
 
-def fvu_of(source: TokenSource, features: Tensor, folder: Path, seeds: int = SEEDS) -> list[float]:
+def fvu_of(source: TokenSource, features: Tensor, folder: Path, seeds: int = SEEDS, steps: int = 400) -> list[float]:
     """What dictionaries trained on a source leave unexplained of all features, by seed."""
     found = []
     for seed in range(seeds):
-        settings = TrainConfig(steps=400, batch_size=1024, lr=3e-3, decay_steps=200, seed=seed)
+        settings = TrainConfig(steps=steps, batch_size=1024, lr=3e-3, decay_steps=steps // 2, seed=seed)
         config = SaeConfig(dim=DIM, n_concepts=256, k=4, fractions=(1.0,))
         sae = train(source, config, settings, folder / f"{seed}", progress=False, device="cpu")
         found.append(evaluate(sae, features.flatten(0, 1).split(8192))["fvu"][-1])
     return found
 
 
-def excess(found: list[float], full: list[float]) -> tuple[float, float]:
-    """By what share more is left than after a full shuffle, and the standard error of that."""
-    ratios = torch.tensor(found) / torch.tensor(full[: len(found)]) - 1
-    return float(ratios.mean()), float(ratios.std() / len(found) ** 0.5)
+def excess(found: list[float], full: list[float]) -> float:
+    """By what share more is left than after a full shuffle, in the mean."""
+    return sum(one / other - 1 for one, other in zip(found, full, strict=True)) / len(found)
 
 
 def test_small_windows_teach_what_a_full_shuffle_teaches(features: Tensor, full: list[float], tmp_path: Path) -> None:
     made = make_cache(tmp_path / "cache", features, [IMAGES // 8] * 8)
-    cache = FeatureCache.open(made.folder, shuffle_memory=2 * IMAGES * PATCHES * (DIM * 4 + 4) // WINDOWS)
-    mean, error = excess(fvu_of(cache, features, tmp_path), full)
-    print(f"windows of a cache: {mean:+.2%} ± {error:.2%}")
-    assert mean < 0.01 + 3 * error < 0.05
+    cache = FeatureCache.open(made.folder, shuffle_memory=4 * IMAGES * PATCHES * (DIM * 4 + 4) // WINDOWS)
+    found = excess(fvu_of(cache, features, tmp_path), full)
+    print(f"windows of a cache: {found:+.2%}")
+    assert found < 0.02  # one per cent, and as much again for chance: the mean of three varies by 0.4 per cent
 
 
-def test_a_stream_teaches_what_a_full_shuffle_teaches(features: Tensor, full: list[float], tmp_path: Path) -> None:
-    memory = 2 * IMAGES * PATCHES * (DIM * 2 + 4) // WINDOWS
+def test_a_stream_teaches_what_a_full_shuffle_teaches(features: Tensor, tmp_path: Path) -> None:
+    memory = 4 * IMAGES * PATCHES * (DIM * 2 + 4) // WINDOWS
     stream = StreamedFeatures(Numbered(), Known(features), buffer_memory=memory, batch_size=64, workers=1)
-    mean, error = excess(fvu_of(stream, features, tmp_path, seeds=2), full)
-    print(f"stream: {mean:+.2%} ± {error:.2%}")
-    assert mean < 0.01 + 3 * error < 0.05
+    full = fvu_of(TensorSource(features.flatten(0, 1)), features, tmp_path / "full", seeds=1, steps=128)
+    found = excess(fvu_of(stream, features, tmp_path / "stream", seeds=1, steps=128), full)
+    print(f"stream: {found:+.2%}")
+    assert abs(found) < 0.05  # one epoch, one pair: varies by 1 per cent
 
 
 def test_a_reader_that_does_not_shuffle_is_found_out(features: Tensor, full: list[float], tmp_path: Path) -> None:
-    (found,) = fvu_of(InOrder(features.flatten(0, 1)), features, tmp_path, seeds=1)
-    assert found > 1.1 * full[0]
+    found = excess(fvu_of(InOrder(features.flatten(0, 1)), features, tmp_path, seeds=1), full[:1])
+    print(f"no shuffle: {found:+.2%}")
+    assert found > 0.1
