@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SHUFFLE_MEMORY = 512 << 20  # bytes; part of what fixes the order of training, so it does not follow the machine
-_READERS = 8
+_READERS = 4
 _PIECES = 6000  # that are mixed at a time at least, where so many blocks are: see `Share._plan`
 _IMAGES = 4096  # of which the small tensors are read at a time
 

@@ -1,11 +1,10 @@
 """In which order training sees tokens: shuffled over everything, in bounded memory, from any step on, on any rank.
 
 Images are cut into pieces, neighbouring blocks of one image. In every epoch the pieces are dealt at random to ranks and
-windows; the tokens of a window are loaded together, in the order of the disk, and visited in a random permutation of
-their own. The pieces of an image come in two sizes at most, one token apart; each size has a permutation of its own
-and every rank and window gets its fixed part of each. So how many tokens a rank and a window hold is arithmetic, the
-same in every epoch: to begin at any step one window is loaded, and nothing before it. All that is stored is the
-permutation, four bytes a piece.
+windows; the tokens of a window are loaded together, in the order of the disk, and visited at random (see `windows`).
+The pieces of an image come in two sizes at most, one token apart; each size has a permutation of its own and every rank
+and window gets its fixed part of each. So how many tokens a rank and a window hold is arithmetic, the same in every
+epoch, and any step is found without those before it. All that is stored is the permutation, four bytes a piece.
 """
 
 from __future__ import annotations

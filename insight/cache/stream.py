@@ -1,8 +1,8 @@
 """Features of images that are encoded while they are trained on, in place of a cache.
 
-A window of images is read, decoded and encoded in the background while the window before it is used; its features are
-held as a cache would store them, and its tokens visited in random order. Nothing is written. Every epoch encodes every
-image again, unless all features fit into the memory allowed: then they are encoded once.
+A window of images is read, decoded and encoded in the background while the windows before it are used; its features
+are held as a cache would store them, and its tokens visited in random order. Nothing is written. Every epoch encodes
+every image again, unless all features fit into the memory allowed: then they are encoded once.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class StreamedFeatures:
     def batches(self, batch_size: int, *, seed: int, start_step: int = 0) -> Iterator[Float[Tensor, "b d"]]:
         """Endless shuffled batches, from `start_step` on; the same for the same seed wherever one starts.
 
-        To start anywhere one window is encoded, and nothing before it.
+        To start anywhere as many images are encoded as memory holds, and nothing before them.
         """
         check_batches(batch_size, seed, start_step)
         return self._batches(batch_size, seed, start_step)
