@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.peers.process import Peers
 from benchmarks.sae_quality import OUR_LR, task_of
-from insight.cache.dtypes import DTYPES, pack, unpack
+from insight.cache.format.dtypes import DTYPES, pack, unpack
 
 Row = dict[str, Any]
 EXACT = "float32"

@@ -37,7 +37,7 @@ from benchmarks.loaders.process import OURS, Loaders
 from benchmarks.peers.process import Peers
 from benchmarks.peers.yardstick import Task
 from benchmarks.record import write_record
-from insight.cache.dtypes import DTYPES
+from insight.cache.format.dtypes import DTYPES
 
 Row = dict[str, Any]
 MEMORY_OF = "float16"

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.record import mean_interval
 from benchmarks.sae_step_claims import Interval, ratio
-from insight.cache.dtypes import DTYPES
+from insight.cache.format.dtypes import DTYPES
 
 Row = dict[str, Any]
 Claim = dict[str, Any]

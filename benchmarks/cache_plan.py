@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from insight.cache.dtypes import DTYPES
-from insight.cache.shard import Form
+from insight.cache.format.dtypes import DTYPES
+from insight.cache.format.shard import Form
 from sae.files import read_json
 
 Row = dict[str, Any]

@@ -16,10 +16,10 @@ from torch import Tensor
 from benchmarks.loaders import plain
 from benchmarks.loaders.job import SHARD_IMAGES, Job, Loader, main
 from insight.cache import FeatureCache
-from insight.cache.dtypes import pack
-from insight.cache.index import write_index, write_skipped
-from insight.cache.manifest import Manifest, StoredShard
-from insight.cache.shard import Form, with_checks, write_shard
+from insight.cache.format.dtypes import pack
+from insight.cache.format.index import write_index, write_skipped
+from insight.cache.format.manifest import Manifest, StoredShard
+from insight.cache.format.shard import Form, with_checks, write_shard
 
 
 def write(job: Job, features: Tensor) -> None:

@@ -5,12 +5,12 @@ A cache is a folder: `manifest.json` (what it is, checksums; written last), `ind
 without this package: docs/cache-format.md says how.
 """
 
-from .convert import convert_cache
-from .merge import merge_caches
-from .reader import FeatureCache
-from .sample import sample_cache
-from .stream import StreamedFeatures
-from .writer import write_cache, write_caches
+from .derived.convert import convert_cache
+from .derived.merge import merge_caches
+from .derived.sample import sample_cache
+from .reading.reader import FeatureCache
+from .streaming.stream import StreamedFeatures
+from .writing.writer import write_cache, write_caches
 
 __all__ = [
     "FeatureCache",

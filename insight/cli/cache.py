@@ -120,7 +120,7 @@ def info(cache: Cache, /, json: bool = False) -> None:
     from json import dumps
 
     from ..cache import FeatureCache
-    from ..cache.describe import describe_cache
+    from ..cache.derived.describe import describe_cache
 
     found = describe_cache(FeatureCache.open(cache))
     if json:

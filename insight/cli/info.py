@@ -15,7 +15,7 @@ def info(path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PATH
     from sae.files import read_json
 
     from ..cache import FeatureCache
-    from ..cache.describe import describe_cache
+    from ..cache.derived.describe import describe_cache
     from ..pipeline import describe_model
 
     if (path / "manifest.json").exists():

@@ -57,4 +57,3 @@ def concept_cards(
             )
         )
     return cards
-

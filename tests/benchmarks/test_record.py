@@ -18,9 +18,7 @@ def test_a_record_has_the_agreed_form(tmp_path):
     row = {"peer": "ours", "seed": 0, "tokens_per_s": 1.5, "fvu": [0.5, math.nan], "other": math.inf}
     settings = {"steps": 2}
     packages = ["no-such-thing"]
-    write_record(
-        path, benchmark="speed", data=DATA, settings=settings, rows=[row], claims=[CLAIM], packages=packages
-    )
+    write_record(path, benchmark="speed", data=DATA, settings=settings, rows=[row], claims=[CLAIM], packages=packages)
     written = json.loads(path.read_text())
     assert list(written) == ["benchmark", "commit", "machine", "versions", "data", "settings", "rows", "claims"]
     assert (written["benchmark"], written["data"], written["settings"]) == ("speed", DATA, settings)

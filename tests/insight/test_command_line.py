@@ -195,9 +195,7 @@ def test_model_of_another_backbone_is_refused(
 
 
 @pytest.mark.parametrize("damage", ["a byte short", "a bit flipped"])
-def test_damaged_shard_is_named(
-    damage: str, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_damaged_shard_is_named(damage: str, built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cache = tmp_path / "cache"
     shutil.copytree(built.with_name("model-cache"), cache)
     shard = next(cache.glob("shard-*.safetensors"))

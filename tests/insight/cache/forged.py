@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from insight.cache import FeatureCache
-from insight.cache.dtypes import pack
-from insight.cache.index import OF_IMAGES, OF_SKIPPED
-from insight.cache.shard import Form, with_checks, write_shard
+from insight.cache.format.dtypes import pack
+from insight.cache.format.index import OF_IMAGES, OF_SKIPPED
+from insight.cache.format.shard import Form, with_checks, write_shard
 
 ROWS = (3, 2)
 """Images of each shard."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from insight.cache.dtypes import pack, unpack
-from insight.cache.index import write_index, write_skipped
-from insight.cache.manifest import Manifest, StoredShard
-from insight.cache.shard import Form, with_checks, write_shard
+from insight.cache.format.dtypes import pack, unpack
+from insight.cache.format.index import write_index, write_skipped
+from insight.cache.format.manifest import Manifest, StoredShard
+from insight.cache.format.shard import Form, with_checks, write_shard
 
 
 @dataclass(frozen=True)

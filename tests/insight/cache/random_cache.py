@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from insight.cache import FeatureCache
-from insight.cache.dtypes import pack
-from insight.cache.index import write_index, write_skipped
-from insight.cache.manifest import Manifest, StoredShard
-from insight.cache.shard import Form, with_checks, write_shard
+from insight.cache.format.dtypes import pack
+from insight.cache.format.index import write_index, write_skipped
+from insight.cache.format.manifest import Manifest, StoredShard
+from insight.cache.format.shard import Form, with_checks, write_shard
 
 GRID = (9, 8)  # 72 patches: two blocks an image
 CLASSES = ("cat", "sky", "water")

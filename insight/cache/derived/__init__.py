@@ -1,0 +1,1 @@
+"""Caches made of finished caches: merged, converted, sampled; and what a cache is, described."""

@@ -1,0 +1,1 @@
+"""A finished cache: shuffled for training, front to back, image by image."""

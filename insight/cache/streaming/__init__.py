@@ -1,0 +1,1 @@
+"""Features for training without a cache: images encoded as they are needed."""
