@@ -1,6 +1,7 @@
-"""The README's tables, written from the JSON files in `benchmarks/results`: `python -m benchmarks.tables`.
+"""The tables of figures, written from the JSON files in `benchmarks/results`: `python -m benchmarks.tables`.
 
-One section a benchmark: what was measured on which data, and each claim with its value, target and 95 % interval.
+One section a benchmark: what was measured on which data, and each claim with its value, target and 95 % interval. The
+README has the claims with a target, `docs/figures.md` has all.
 """
 
 from pathlib import Path
@@ -11,10 +12,13 @@ from sae.files import atomic_write, read_json
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
+HEAD = "# Figures\n\nAll claims of all benchmarks, written by `python -m benchmarks.tables` from `benchmarks/results`."
+
+Record = dict[str, Any]
 
 
-def table(record: dict[str, Any]) -> str:
-    """One benchmark's record as Markdown."""
+def table(record: Record, claims: list[Record]) -> str:
+    """Claims of one benchmark's record as Markdown."""
     data, machine = record["data"], record["machine"]
     where = machine["accelerator"] or f"{machine['cores']} cores"
     images = f", {data['images']:,} images" if data["images"] else ""
@@ -25,7 +29,7 @@ def table(record: dict[str, Any]) -> str:
         "| claim | measured | 95 % interval | target | holds |",
         "|---|---|---|---|---|",
     ]
-    for claim in record["claims"]:
+    for claim in claims:
         holds = {True: "yes", False: "**no**", None: ""}[claim["holds"]]
         interval = f"[{', '.join(map(_number, claim['interval']))}]" if claim["interval"] else ""
         target = "" if claim["target"] is None else _number(claim["target"])
@@ -35,13 +39,19 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def readme_with_tables(text: str, records: list[dict[str, Any]]) -> str:
+def readme_with_tables(text: str, records: list[Record]) -> str:
     """The README's text with everything between the two markers written anew."""
     before, _, rest = text.partition(BEGIN)
     _, marker, after = rest.partition(END)
     if not marker:
         raise SystemExit(f"README.md: expected {BEGIN} and {END}, found them missing or out of order")
-    return f"{before}{BEGIN}\n" + "\n\n".join(table(record) for record in records) + f"\n{END}{after}"
+    aimed = [(record, [claim for claim in record["claims"] if claim["target"] is not None]) for record in records]
+    return f"{before}{BEGIN}\n" + "\n\n".join(table(*found) for found in aimed if found[1]) + f"\n{END}{after}"
+
+
+def all_figures(records: list[Record]) -> str:
+    """The text of `docs/figures.md`."""
+    return "\n\n".join([HEAD, *(table(record, record["claims"]) for record in records)]) + "\n"
 
 
 def _number(value: Any) -> str:
@@ -49,11 +59,12 @@ def _number(value: Any) -> str:
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
     records = [read_json(file) for file in sorted(RESULTS.glob("*.json"))]
-    text = readme_with_tables(readme.read_text(encoding="utf-8"), records)
-    with atomic_write(readme) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    texts = {"README.md": readme_with_tables(readme, records), "docs/figures.md": all_figures(records)}
+    for name, text in texts.items():
+        with atomic_write(ROOT / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

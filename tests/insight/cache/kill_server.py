@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from insight.backbones import DenseFeatures
-from insight.cache import making, write_caches
+from insight.cache import write_caches
+from insight.cache.writing import making
 
 from .stand_in import Pictures, StandIn
 
