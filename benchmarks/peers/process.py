@@ -34,15 +34,9 @@ class Peers:
 
     def __init__(self, names: Sequence[str], environments: Path, sources: Mapping[str, str]) -> None:
         """Makes the environments; `missing` says why a peer is not available, `requirements` what is measured."""
-        self.pythons: dict[str, Path] = {}
         by_hand = {name: ["(from a copy given by hand)"] for name in sources}
         self.requirements = {name: [*REQUIREMENTS.get(name, []), *by_hand.get(name, [])] for name in names}
-        self.missing: dict[str, str] = {}
-        for name in ("insight", "floor", *names):
-            try:
-                self.pythons[name] = python_of(name, environments, sources)
-            except InsightError as error:
-                self.missing[name] = f"not available: {error}"
+        self.pythons, self.missing = available(("insight", "floor", *names), environments, sources)
 
     def __iter__(self) -> Iterator[str]:
         """Names of what is available, ours first, without the floor."""
@@ -53,25 +47,49 @@ class Peers:
 
         A process that takes more than MOST_SECONDS a task is stopped.
         """
+        arguments = [json.dumps(asdict(task)) for task in tasks]
         timeout = MOST_SECONDS * len(tasks)
-        threads = str(tasks[0].threads)
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "WANDB_MODE": "disabled",
-            "HF_HUB_OFFLINE": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-        }
-        command = [str(self.pythons[name]), "-m", f"benchmarks.peers.{name}", *(json.dumps(asdict(t)) for t in tasks)]
+        return rows_of(self.pythons[name], f"benchmarks.peers.{name}", arguments, tasks[0].threads, timeout, folder)
+
+
+def available(
+    names: Sequence[str], environments: Path, sources: Mapping[str, str]
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """The Python of each name whose environment can be made, and why the others are not available."""
+    pythons, missing = {}, {}
+    for name in names:
         try:
-            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
-            out, fault = done.stdout, done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        except subprocess.TimeoutExpired as stopped:
-            out, fault = _text(stopped.stdout), [f"stopped after {timeout:g} s"]
-        measured = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-        return [*measured, *({"error": fault[0][:300]} for _ in range(len(tasks) - len(measured)))]
+            pythons[name] = python_of(name, environments, sources)
+        except InsightError as error:
+            missing[name] = f"not available: {error}"
+    return pythons, missing
+
+
+def rows_of(
+    python: Path, module: str, arguments: Sequence[str], threads: int, timeout: float, folder: Path | None = None
+) -> list[dict[str, Any]]:
+    """The lines of JSON that `python -m module ARGUMENTS` prints, one an argument, {"error": ...} for those it lacks.
+
+    It starts in `folder`, offline, with so many threads, and is stopped after `timeout` seconds.
+    """
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "WANDB_MODE": "disabled",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    command = [str(python), "-m", module, *arguments]
+    try:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
+        out, fault = done.stdout, done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+    except subprocess.TimeoutExpired as stopped:
+        out, fault = _text(stopped.stdout), [f"stopped after {timeout:g} s"]
+    measured = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    return [*measured, *({"error": fault[0][:300]} for _ in range(len(arguments) - len(measured)))]
 
 
 def _text(out: bytes | str | None) -> str:

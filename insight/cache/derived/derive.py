@@ -25,7 +25,7 @@ from ..format.index import write_index, write_skipped
 from ..format.manifest import FILE, UNFINISHED, Manifest, StoredShard
 from ..format.shard import sha256_of
 from ..reading.reader import FeatureCache
-from ..writing.lock import only_writer
+from ..writing.lock import only_writer, prepare
 
 _SETTINGS = "settings.json"
 _NOTES = "shards.jsonl"
@@ -67,17 +67,6 @@ def seed_of(cache: FeatureCache) -> int | None:
     return cache.manifest.settings.get("seed") if cache.manifest.form.has_positions else None
 
 
-def cut(lines: Iterator[pa.RecordBatch], sizes: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """The columns of the lines, in pieces of the given sizes, which together are all of them."""
-    held: pa.Table | None = None
-    for size in sizes:
-        while held is None or len(held) < size:
-            more = pa.Table.from_batches([next(lines)])
-            held = more if held is None else pa.concat_tables([held, more])
-        piece, held = held.slice(0, size), held.slice(size)
-        yield {name: piece[name].combine_chunks() for name in piece.column_names}
-
-
 def derive(
     out: Path, like: Manifest, shards: Callable[[], Iterator[NewShard]], skipped: Iterable[pa.RecordBatch]
 ) -> FeatureCache:
@@ -90,7 +79,7 @@ def derive(
     if _finished(out, like) and not (out / UNFINISHED).exists():
         return FeatureCache.open(out)
     try:
-        _prepare(out)
+        prepare(out)
         with only_writer(out):
             if not _finished(out, like):
                 made = _make_shards(out, like, shards())
@@ -119,14 +108,6 @@ def _require_same(out: Path, found: Any, settings: dict[str, Any]) -> None:
             f"{out}: expected nothing or what the same command left, found a cache that was made otherwise; write to"
             " another folder, or delete this one"
         )
-
-
-def _prepare(out: Path) -> None:
-    """Make `out`; it must be empty, ours, or not there, so that nobody's files end up among the shards."""
-    out.mkdir(parents=True, exist_ok=True)
-    others = [path.name for path in out.iterdir() if not path.name.startswith(".lock")]
-    if others and not (out / UNFINISHED).is_dir() and not (out / FILE).exists():
-        raise InsightError(f"{out}: expected an empty folder, found other files ({min(others)}); write to another")
 
 
 def _make_shards(out: Path, like: Manifest, shards: Iterator[NewShard]) -> tuple[StoredShard, ...]:

@@ -13,11 +13,11 @@ from pathlib import Path
 from sae.errors import InsightError
 from sae.files import atomic_write
 
-from ..format.index import stream_index, stream_skipped
+from ..format.index import cut, stream_index, stream_skipped
 from ..format.manifest import StoredShard
 from ..reading.reader import FeatureCache
 from ..writing.ids import IdSet
-from .derive import NewShard, cut, derive, origin, seed_of
+from .derive import NewShard, derive, origin, seed_of
 
 _COPIED_AT_ONCE = 1 << 22
 

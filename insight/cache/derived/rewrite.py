@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from ..format.blocks import image_checks
-from ..format.index import stream_index
+from ..format.index import cut, stream_index
 from ..format.shard import Form, Shard, with_checks, write_shard
 from ..reading.reader import FeatureCache
 from ..reading.tokens import damaged
-from .derive import NewShard, cut
+from .derive import NewShard
 
 Change = Callable[[dict[str, Tensor], list[str]], dict[str, Tensor]]
 """The tensors of some images as a shard has them, and their ids → the tensors of the new form, all without checks."""

@@ -90,6 +90,17 @@ def stream_skipped(folder: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]
     yield from _lines(folder / manifest.skipped.file, manifest.skipped, OF_SKIPPED)
 
 
+def cut(lines: Iterator[pa.RecordBatch], sizes: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """The columns of the lines, in pieces of the given sizes, which together are all of them."""
+    held: pa.Table | None = None
+    for size in sizes:
+        while held is None or len(held) < size:
+            more = pa.Table.from_batches([next(lines)])
+            held = more if held is None else pa.concat_tables([held, more])
+        piece, held = held.slice(0, size), held.slice(size)
+        yield {name: piece[name].combine_chunks() for name in piece.column_names}
+
+
 def _write(folder: Path, name: str, schema: pa.Schema, parts: Iterable[dict[str, list[Any]]]) -> StoredTable:
     rows, held, waiting = 0, 0, []
     try:

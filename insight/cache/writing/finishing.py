@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 
 from sae.errors import InsightError
 
-from ..derived.derive import cut
-from ..format.index import stream_index, stream_skipped, write_index, write_skipped
+from ..format.index import cut, stream_index, stream_skipped, write_index, write_skipped
 from ..format.manifest import INDEX, SKIPPED, Manifest, StoredShard
 from .decoding import Target
 from .ids import IdSet

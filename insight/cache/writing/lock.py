@@ -1,7 +1,8 @@
-"""One run at a time on a folder, held by the operating system: a killed writer leaves no lock behind.
+"""A folder to write a cache in: nobody else's files in it, and one run at a time.
 
-The writer, or rank 0 of several, holds `.lock`, rank r holds `.lock-r`. Whoever holds `.lock` may be sure that nobody
-else writes: it has looked at the others' locks, and they take theirs only after it.
+The lock is held by the operating system: a killed writer leaves none behind. The writer, or rank 0 of several, holds
+`.lock`, rank r holds `.lock-r`. Whoever holds `.lock` may be sure that nobody else writes: it has looked at the others'
+locks, and they take theirs only after it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,19 @@ from pathlib import Path
 from typing import IO
 
 from sae.errors import InsightError
+
+from ..format.manifest import FILE, UNFINISHED
+
+
+def prepare(out: Path) -> None:
+    """Make `out`; it must be empty, ours, or not there, so that nobody's files end up among the shards."""
+    out.mkdir(parents=True, exist_ok=True)
+    others = [path.name for path in out.iterdir() if not path.name.startswith(".lock")]
+    if others and not ((out / UNFINISHED).is_dir() or (out / FILE).exists()):
+        raise InsightError(
+            f"{out}: expected an empty folder or an unfinished cache, found other files ({min(others)}); write to"
+            " another folder"
+        )
 
 
 @contextmanager

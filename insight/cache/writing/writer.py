@@ -28,7 +28,7 @@ from ..reading.reader import FeatureCache
 from .decoding import Target
 from .finishing import finish
 from .journal import Journal
-from .lock import forget_ranks, only_writer
+from .lock import forget_ranks, only_writer, prepare
 from .planning import plan, require_complete
 from .ranks import everyone
 from .request import Request
@@ -141,7 +141,7 @@ def _begin(source: ImageSource, requests: Mapping[Path, Request], append: bool, 
         if not out.exists():
             first = next(parts, [])  # a source without images leaves no folder behind
             parts = chain([first], parts)
-        _prepare(out)
+        prepare(out)
         locks.enter_context(only_writer(out))
         for part in out.rglob(".*.part"):  # of a killed run; nobody is writing it now
             part.unlink()
@@ -151,14 +151,3 @@ def _begin(source: ImageSource, requests: Mapping[Path, Request], append: bool, 
 def _goes_on(journal: Journal, append: bool) -> bool:
     """Not if it is of images that somebody else began to append to a finished cache."""
     return append or journal.base is None
-
-
-def _prepare(out: Path) -> None:
-    """Make `out`; it must be empty, ours, or not there, so that nobody's files end up among the shards."""
-    out.mkdir(parents=True, exist_ok=True)
-    others = [path.name for path in out.iterdir() if not path.name.startswith(".lock")]
-    if others and not ((out / UNFINISHED).is_dir() or (out / FILE).exists()):
-        raise InsightError(
-            f"{out}: expected an empty folder or an unfinished cache, found other files ({min(others)}); write to"
-            " another folder"
-        )
