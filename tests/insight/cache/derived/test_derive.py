@@ -122,6 +122,8 @@ def test_a_finished_cache_is_returned_and_another_is_left_alone(inputs: Path, tm
 
 def test_a_folder_with_other_files_is_left_alone(inputs: Path, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(InsightError, match=r"expected an empty folder or an unfinished cache, found other files \(letter.txt\)"):
+    with pytest.raises(
+        InsightError, match=r"expected an empty folder or an unfinished cache, found other files \(letter.txt\)"
+    ):
         TOOLS["convert"](inputs, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
