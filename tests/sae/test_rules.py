@@ -153,12 +153,13 @@ def test_k_concepts_become_active_from_either_side(generator, name, factor):
 
 @pytest.mark.parametrize(("lr", "rescale"), [(1e-4, True), (1e-4, False), (2e-3, True)])
 def test_thresholds_learn_at_small_step_sizes_and_of_tiny_features(generator, lr, rescale):
-    x, config = sparse_features(generator), SaeConfig(16, 96, 6, selection="jumprelu", fractions=(1.0,))
-    steps = 300
-    learner, _ = learnt(config, TrainConfig(steps, 256, lr=lr, rescale=rescale), 1e-3 * x)
-    log_threshold = learner.rule.parameters["log_threshold"]
+    config, steps, spreads = SaeConfig(16, 96, 6, selection="jumprelu", fractions=(1.0,)), 300, []
+    for _ in range(5):  # one set of features may need its thresholds apart by half as much as another
+        x = sparse_features(generator)
+        learner, _ = learnt(config, TrainConfig(steps, 256, lr=lr, rescale=rescale), 1e-3 * x)
+        spreads.append(float(learner.rule.parameters["log_threshold"].std()))
     as_fast_as_weights = lr * steps
-    assert float(log_threshold.std()) > 0.5 * as_fast_as_weights
+    assert sum(spreads) / len(spreads) > 0.5 * as_fast_as_weights
 
 
 @pytest.mark.parametrize("inputs", ["raw", "unit_norm", "layer_norm"])
