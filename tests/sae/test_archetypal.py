@@ -39,9 +39,10 @@ def test_the_chain_rule_is_autograds(generator):
 
 def test_what_leaves_its_ball_is_brought_back_and_nothing_else(generator):
     atoms = random_atoms(generator, radius=0.1)
-    before = atoms.parameters["slack"].clone()
-    inside = before.norm(dim=1) <= 0.1
-    assert 0 < int(inside.sum()) < 11
+    slack = atoms.parameters["slack"]
+    inside = torch.arange(11) % 2 == 0
+    slack *= torch.where(inside, 0.07, 0.2)[:, None] / slack.norm(dim=1, keepdim=True)
+    before = slack.clone()
     atoms.hold()
     after = atoms.parameters["slack"]
     assert torch.equal(after[inside], before[inside])
