@@ -36,7 +36,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from insight.backbones.base import CentreSquare, hash_tensors
 from insight.backbones.dinov2 import IMAGE_SIZE, MEAN, STD, build_dinov2
 from insight.backbones.minilm import MiniLM
-from insight.backbones.vit_blocks import tokens_before, tokens_from
 from sae.files import atomic_write, write_json
 
 TEMPLATES = ("a photo of a {}", "{}", "a {} in a photo", "a close-up of a {}")
@@ -89,8 +88,7 @@ def patch_tokens(files: list[Path], kept: Path) -> Tensor:
     with torch.inference_mode():
         for start in tqdm(range(0, len(files), 8), desc=kept.stem, unit="batch"):
             photos = torch.stack([transform(Image.open(file).convert("RGB")) for file in files[start : start + 8]])
-            z = tokens_before(model, (photos - mean) / std, 0)
-            patches[start : start + 8] = tokens_from(model, z, 0, need_attention=False)[0][:, 1:].half()
+            patches[start : start + 8] = model.forward_features((photos - mean) / std)[:, 1:].half()
     with atomic_write(kept) as temporary:
         temporary.write_bytes(save({"patches": patches}))
     return patches

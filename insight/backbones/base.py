@@ -1,13 +1,13 @@
 """The contract of a backbone: photos in, patch vectors and one image vector out, and text in the same space.
 
-Photos go in as [B, 3, S, S] floats in [0, 1]; what comes out is `DenseFeatures`. Every encoder of this project (a CLIP
+Photos go in as [B, 3, H, W] floats in [0, 1]; what comes out is `DenseFeatures`. Every encoder of this project (a CLIP
 tower, a timm model, the offline `small`) is a `Backbone`, frozen and in evaluation mode; nothing here detaches, so
 gradients flow from any output to the images or to the tokens that `prefix` returns.
 """
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,10 +55,13 @@ class CentreSquare:
 
 
 class Backbone(nn.Module, ABC):
-    """A frozen encoder. Sub-classes set the attributes below and write `prefix`, `suffix` and `between` (and text).
+    """A frozen encoder. Sub-classes set the attributes below and write `encode_image`, and `encode_text` if they can.
+
+    Vision transformers derive from `Transformer`, which adds `prefix`, `suffix` and `between`.
 
     name: what `insight.backbones.load` was given; description: one plain sentence on what it is;
-    dim: width d of the vectors; grid: (h, w) at `image_size`; image_size: side of the photo in pixels;
+    dim: width d of the vectors; patch: side of a patch in pixels; image_size: side in pixels of the square photo that
+    the encoder was made for; grid: (h, w) of its patches there;
     depth: number of transformer blocks (0: it has none, and no `prefix`, `suffix` and `between`);
     width: of the tokens that go from block to block (0 without blocks), which `dim` need not be;
     n_prefix: how many tokens stand before the patches in what `prefix` returns (class token, registers);
@@ -69,6 +72,7 @@ class Backbone(nn.Module, ABC):
     name: str
     description: str
     dim: int
+    patch: int
     grid: tuple[int, int]
     image_size: int
     depth: int
@@ -89,9 +93,24 @@ class Backbone(nn.Module, ABC):
         """What makes a PIL photo (RGB) a tensor [3, image_size, image_size] for `encode_image`."""
         return CentreSquare(self.image_size)
 
+    @abstractmethod
     def encode_image(self, images: Tensor) -> DenseFeatures:
-        """Encode photos [B, 3, S, S] in [0, 1]. S other than `image_size` works where the model allows it."""
-        return self.suffix(self.prefix(images, 0), 0)[0]
+        """Encode photos [B, 3, H, W] in [0, 1]; H and W are multiples of `patch`, of any size the model allows."""
+
+    def encode_mixed(self, images: Sequence[Tensor]) -> list[DenseFeatures]:
+        """Encode photos [3, H, W] of any sizes: the features of each, as batches of one, up to rounding of
+        `encode_image` of it alone. Vision transformers take photos of different sizes in one pass."""
+        sizes: dict[torch.Size, list[int]] = {}
+        for number, image in enumerate(images):
+            sizes.setdefault(image.shape, []).append(number)
+        found: dict[int, DenseFeatures] = {}
+        for numbers in sizes.values():
+            features = self.encode_image(torch.stack([images[number] for number in numbers]))
+            patches, pooled = features.patches.split(1), features.pooled.split(1)
+            found.update(
+                (n, DenseFeatures(p, v, features.grid)) for n, p, v in zip(numbers, patches, pooled, strict=True)
+            )
+        return [found[number] for number in range(len(images))]
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Unit vectors [n, d] of the texts, in the space of the patches."""
@@ -100,26 +119,29 @@ class Backbone(nn.Module, ABC):
             "train a bridge from its patches to a text encoder (scripts/train_bridge.py shows how)"
         )
 
-    @abstractmethod
     def prefix(self, images: Tensor, block: int) -> Tensor:
         """Tokens [B, n_prefix + h*w, width] that go into block number `block`, counted from 0, 0 <= block < depth."""
+        self.check_block(block)
+        raise NotImplementedError
 
-    @abstractmethod
-    def suffix(self, z: Tensor, block: int, need_attention: bool = False) -> tuple[DenseFeatures, Tensor | None]:
+    def suffix(
+        self, z: Tensor, block: int, need_attention: bool = False, grid: tuple[int, int] | None = None
+    ) -> tuple[DenseFeatures, Tensor | None]:
         """Go on from `prefix(images, block)`: `suffix(prefix(x, b), b)[0]` equals `encode_image(x)`.
 
         need_attention: also return the attention probabilities [B, heads, N, N] of the last block, the very tensor
-        that the output was computed from, so gradients reach it.
+        that the output was computed from, so gradients reach it. grid: (h, w) of photos that are not square.
         """
+        self.check_block(block)
+        raise NotImplementedError
 
     def between(self, z: Tensor, block: int, to: int, need_attention: bool = False) -> tuple[Tensor, Tensor | None]:
         """Run blocks `block` to `to` - 1: `between(prefix(x, b), b, c)[0]` equals `prefix(x, c)`, 0 <= b < c < depth.
 
         need_attention: also return the attention probabilities of block `to` - 1, as `suffix` does of the last block.
-        Every backbone with blocks writes this; without blocks there is nothing to run.
         """
         self.check_span(block, to)
-        raise NotImplementedError(f"{type(self).__name__} has blocks and does not say how to stop between them")
+        raise NotImplementedError
 
     def set_colours(self, mean: Iterable[float], std: Iterable[float]) -> None:
         """Remember the three means and deviations of the photos that the encoder was trained on."""
@@ -143,15 +165,27 @@ class Backbone(nn.Module, ABC):
         if to <= block:
             raise InsightError(f"backbone {self.name} goes on from block {block} to a later one, found to={to}")
 
-    def check_images(self, images: Tensor, patch: int) -> None:
-        """`InsightError` unless images are [B, 3, S, S] floats with S a multiple of `patch`."""
+    def check_images(self, images: Tensor) -> None:
+        """`InsightError` unless images are [B, 3, H, W] floats with H and W multiples of `patch`."""
         shape = tuple(images.shape)
-        square = len(shape) == 4 and shape[1] == 3 and shape[2] == shape[3] and shape[2] % patch == 0 and shape[2] > 0
-        if not square or not images.is_floating_point():
+        right = len(shape) == 4 and shape[1] == 3 and all(side > 0 and side % self.patch == 0 for side in shape[2:])
+        if not right or not images.is_floating_point():
             raise InsightError(
-                f"backbone {self.name} expects float images [B, 3, S, S] in [0, 1] with S a multiple of {patch}, "
-                f"found {images.dtype} {list(shape)}; use its `transform`"
+                f"backbone {self.name} expects float images [B, 3, H, W] in [0, 1] with H and W multiples of "
+                f"{self.patch}, found {images.dtype} {list(shape)}; use its `transform`"
             )
+
+    def grid_for(self, images: Tensor) -> tuple[int, int]:
+        """(h, w) of the patches of photos [B, 3, H, W]."""
+        return images.shape[-2] // self.patch, images.shape[-1] // self.patch
+
+    def grid_of(self, n_patches: int, grid: tuple[int, int] | None = None) -> tuple[int, int]:
+        """The grid of that many patches: the one given if it has as many, without one a square; else `InsightError`."""
+        height, width = grid or (round(n_patches**0.5),) * 2
+        if height * width != n_patches:
+            what = f"are not {height} x {width}" if grid else "make no square grid"
+            raise InsightError(f"backbone {self.name}: {n_patches} patches {what}; give the grid (h, w) of the photos")
+        return height, width
 
     def freeze(self) -> "Backbone":
         """Evaluation mode, no gradients for the weights (they still reach the images). Returns the backbone itself."""

@@ -17,7 +17,6 @@ from torch import Tensor
 from sae.errors import InsightError
 
 from .base import Backbone, DenseFeatures, fingerprint_of
-from .vit_blocks import grid_of
 
 CODE_VERSION = "layer 1"  # change it when the same base begins to give other vectors
 
@@ -38,6 +37,7 @@ class Layer(Backbone):
         self.name = f"{base.name}@{block}"
         self.description = f"The tokens that go into block {block} (counted from 0) of {base.name}, vision only."
         self.dim = self.width = base.width
+        self.patch = base.patch
         self.grid = base.grid
         self.image_size = base.image_size
         self.depth = block
@@ -51,22 +51,24 @@ class Layer(Backbone):
         return fingerprint_of([self.base.fingerprint, CODE_VERSION, str(self.depth)])
 
     def encode_image(self, images: Tensor) -> DenseFeatures:
-        return self.features(self.base.prefix(images, self.depth))
+        return self.features(self.base.prefix(images, self.depth), self.grid_for(images))
 
-    def features(self, tokens: Tensor) -> DenseFeatures:
+    def features(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> DenseFeatures:
         """The layer's features, from the tokens [B, n_prefix + h*w, width] that go into its block of the base."""
         patches = tokens[:, self.n_prefix :]
         pooled = tokens[:, 0] if self.has_class_token else patches.mean(1)
-        return DenseFeatures(patches, pooled, grid_of(self.name, patches.shape[1]))
+        return DenseFeatures(patches, pooled, self.grid_of(patches.shape[1], grid))
 
     def prefix(self, images: Tensor, block: int) -> Tensor:
         self.check_block(block)
         return self.base.prefix(images, block)
 
-    def suffix(self, z: Tensor, block: int, need_attention: bool = False) -> tuple[DenseFeatures, Tensor | None]:
+    def suffix(
+        self, z: Tensor, block: int, need_attention: bool = False, grid: tuple[int, int] | None = None
+    ) -> tuple[DenseFeatures, Tensor | None]:
         self.check_block(block)
         tokens, attention = self.base.between(z, block, self.depth, need_attention)
-        return self.features(tokens), attention
+        return self.features(tokens, grid), attention
 
     def between(self, z: Tensor, block: int, to: int, need_attention: bool = False) -> tuple[Tensor, Tensor | None]:
         self.check_span(block, to)
@@ -104,10 +106,11 @@ def _one_pass(backbones: list[Backbone], images: Tensor) -> list[DenseFeatures]:
     if not layers:
         return [backbones[0].encode_image(images)] * len(backbones)
     base, stops = layers[0].base, sorted({layer.depth for layer in layers})
+    grid = base.grid_for(images)
     tokens = {stops[0]: base.prefix(images, stops[0])}
     for block, to in pairwise(stops):
         tokens[to], _ = base.between(tokens[block], block, to)
-    features = {layer.depth: layer.features(tokens[layer.depth]) for layer in layers}
+    features = {layer.depth: layer.features(tokens[layer.depth], grid) for layer in layers}
     if len(layers) < len(backbones):
-        features[base.depth], _ = base.suffix(tokens[stops[-1]], stops[-1])
+        features[base.depth], _ = base.suffix(tokens[stops[-1]], stops[-1], grid=grid)
     return [features[backbone.depth] for backbone in backbones]

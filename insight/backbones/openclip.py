@@ -19,15 +19,15 @@ from torch.nn import functional as F
 
 from sae.errors import InsightError
 
-from .base import Backbone, DenseFeatures, fingerprint_of, hash_tensors, short
-from .vit_blocks import grid_of
+from .base import fingerprint_of, hash_tensors, short
+from .transformer import Transformer
 from .weight_sources import impatient_hub
 
 CODE_VERSION = "openclip 1"  # change it when the same weights begin to give other vectors
 TEXT_BATCH = 256
 
 
-class OpenClip(Backbone):
+class OpenClip(Transformer):
     """A CLIP model whose vision tower is open_clip's own VisionTransformer. `model` is the open_clip model."""
 
     n_prefix = 1
@@ -46,6 +46,7 @@ class OpenClip(Backbone):
         self.tokenizer = tokenizer
         self.dim = visual.output_dim
         self.image_size = visual.image_size[0]
+        self.patch = visual.patch_size[0]
         self.grid = tuple(visual.grid_size)
         self.depth = len(visual.transformer.resblocks)
         self.width = visual.class_embedding.shape[-1]
@@ -63,73 +64,74 @@ class OpenClip(Backbone):
         vectors = [self.model.encode_text(self.tokenizer(batch).to(device), normalize=True) for batch in batches]
         return torch.cat(vectors) if vectors else torch.empty(0, self.dim, device=device)
 
-    def prefix(self, images: Tensor, block: int) -> Tensor:
-        self.check_block(block)
+    def embed(self, images: Tensor) -> Tensor:
         visual = self.model.visual
-        self.check_images(images, visual.patch_size[0])
         pixels = self.normalise_colours(images).to(visual.conv1.weight.dtype)
         tokens = visual.conv1(pixels).flatten(2).transpose(1, 2)
         z = torch.cat([visual.class_embedding.expand(len(tokens), 1, -1), tokens], dim=1)
-        z = visual.ln_pre(z + self._positions(tokens.shape[1]))
-        for layer in visual.transformer.resblocks[:block]:
-            z = layer(z)
-        return z
+        return visual.ln_pre(z + self._positions(self.grid_for(images)))
 
-    def suffix(self, z: Tensor, block: int, need_attention: bool = False) -> tuple[DenseFeatures, Tensor | None]:
-        self.check_block(block)
+    def run(
+        self, z: Tensor, block: int, to: int, mask: Tensor | None = None, need_attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        attention = None
+        for number, layer in enumerate(self.model.visual.transformer.resblocks[block:to], block):
+            if mask is None and not (need_attention and number == to - 1):
+                z = layer(z)
+            else:
+                _, z, attention = _run_block(layer, z, mask, need_attention)
+        return z, attention
+
+    def finish(
+        self, z: Tensor, mask: Tensor | None = None, need_attention: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         visual = self.model.visual
-        for layer in visual.transformer.resblocks[block:-1]:
-            z = layer(z)
-        own, mixed, attention = _run_block(visual.transformer.resblocks[-1], z, need_attention)
+        own, mixed, attention = _run_block(visual.transformer.resblocks[-1], z, mask, need_attention)
         patches = visual.ln_post(own[:, self.n_prefix :]) @ visual.proj
-        features = DenseFeatures(patches, self._pool(mixed) @ visual.proj, grid_of(self.name, patches.shape[1]))
-        return features, attention
+        return patches, self._pool(mixed, mask) @ visual.proj, attention
 
-    def between(self, z: Tensor, block: int, to: int, need_attention: bool = False) -> tuple[Tensor, Tensor | None]:
-        self.check_span(block, to)
-        blocks = self.model.visual.transformer.resblocks
-        for layer in blocks[block : to - 1]:
-            z = layer(z)
-        if not need_attention:
-            return blocks[to - 1](z), None
-        _, mixed, attention = _run_block(blocks[to - 1], z, need_attention)
-        return mixed, attention
-
-    def _positions(self, n_patches: int) -> Tensor:
-        """Positional embedding [1 + n_patches, width], resized bicubically when the photo is not of `image_size`."""
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        """Positional embedding [1 + h*w, width], resized bicubically when the photo is not of `image_size`."""
         positions = self.model.visual.positional_embedding
-        if len(positions) == n_patches + 1:
+        if grid == self.grid:
             return positions
-        grid = grid_of(self.name, n_patches)
         trained = positions[1:].T.reshape(1, -1, *self.grid)
         resized = F.interpolate(trained, size=grid, mode="bicubic", antialias=True, align_corners=False)
         return torch.cat([positions[:1], resized.flatten(2)[0].T])
 
-    def _pool(self, tokens: Tensor) -> Tensor:
+    def _pool(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """The image vector before the projection, in the order of mean and norm that this model was trained with."""
         visual = self.model.visual
         if not visual.final_ln_after_pool:
             tokens = visual.ln_post(tokens)
-        pooled = tokens[:, 0] if visual.pool_type == "tok" else tokens[:, 1:].mean(1)
+        if visual.pool_type == "tok":
+            pooled = tokens[:, 0]
+        elif mask is None:
+            pooled = tokens[:, 1:].mean(1)
+        else:
+            real = mask[:, 1:, None]
+            pooled = (tokens[:, 1:] * real).sum(1) / real.sum(1)
         return visual.ln_post(pooled) if visual.final_ln_after_pool else pooled
 
 
-def _run_block(block: Any, x: Tensor, need_attention: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+def _run_block(
+    block: Any, x: Tensor, mask: Tensor | None, need_attention: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Two outputs [B, N, width] of a block: with each token's own value, and with the usual mixture of values.
 
     Written out because both share the values, and because torch's attention returns a copy of its probabilities that
     the output does not depend on: gradients with respect to it would be lost.
     """
     attn = block.attn
-    q, k, v = F.linear(block.ln_1(x), attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1)
-    heads = [part.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for part in (q, k, v)]
+    values = F.linear(block.ln_1(x), attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1)
+    q, k, v = (part.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for part in values)
     attention = None
     if need_attention:
-        attention = (heads[0] @ heads[1].mT / heads[0].shape[-1] ** 0.5).softmax(dim=-1)
-        mixture = attention @ heads[2]
+        attention = (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)
+        mixture = attention @ v
     else:
-        mixture = F.scaled_dot_product_attention(*heads)
-    own, mixed = (x + block.ls_1(attn.out_proj(value)) for value in (v, mixture.transpose(1, 2).flatten(2)))
+        mixture = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None, None])
+    own, mixed = (x + block.ls_1(attn.out_proj(value)) for value in (values[2], mixture.transpose(1, 2).flatten(2)))
     own, mixed = (value + block.ls_2(block.mlp(block.ln_2(value))) for value in (own, mixed))
     return own, mixed, attention
 

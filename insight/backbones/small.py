@@ -17,16 +17,17 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .base import Backbone, DenseFeatures, fingerprint_of
+from .base import fingerprint_of
 from .dinov2 import DINOV2_S, IMAGE_SIZE, MEAN, PATCH, STD, build_dinov2
 from .minilm import DIM, MINILM, MiniLM
-from .vit_blocks import grid_of, tokens_before, tokens_between, tokens_from
+from .transformer import Transformer
+from .vit_blocks import first_tokens, run_blocks
 
 CODE_VERSION = "small 1"  # change it when the same weights begin to give other vectors
 BRIDGE = Path(__file__).parent / "bridge" / "bridge.safetensors"
 
 
-class Small(Backbone):
+class Small(Transformer):
     """DINOv2 ViT-S/14 and MiniLM with a bridge between them: 16x16 patches of width 384 at 224 pixels."""
 
     name = "small"
@@ -35,6 +36,7 @@ class Small(Backbone):
         "it is not CLIP and names things less surely."
     )
     dim = DIM
+    patch = PATCH
     image_size = IMAGE_SIZE
     grid = (IMAGE_SIZE // PATCH, IMAGE_SIZE // PATCH)
     depth = 12
@@ -65,20 +67,23 @@ class Small(Backbone):
         """Unit vectors [n, 384]: MiniLM's, with the mean caption's taken off."""
         return nn.functional.normalize(self.text(texts) - self.text_mean, dim=1)
 
-    def prefix(self, images: Tensor, block: int) -> Tensor:
-        self.check_block(block)
-        self.check_images(images, PATCH)
-        return tokens_before(self.vit, self.normalise_colours(images), block)
+    def embed(self, images: Tensor) -> Tensor:
+        return first_tokens(self.vit, self.normalise_colours(images))
 
-    def suffix(self, z: Tensor, block: int, need_attention: bool = False) -> tuple[DenseFeatures, Tensor | None]:
-        self.check_block(block)
-        tokens, attention = tokens_from(self.vit, z, block, need_attention)
-        patches = (tokens[:, self.n_prefix :] - self.patch_mean) @ self.weight.T
-        return DenseFeatures(patches, patches.mean(1), grid_of(self.name, patches.shape[1])), attention
+    def run(
+        self, z: Tensor, block: int, to: int, mask: Tensor | None = None, need_attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        return run_blocks(self.vit, z, block, to, mask, need_attention)
 
-    def between(self, z: Tensor, block: int, to: int, need_attention: bool = False) -> tuple[Tensor, Tensor | None]:
-        self.check_span(block, to)
-        return tokens_between(self.vit, z, block, to, need_attention)
+    def finish(
+        self, z: Tensor, mask: Tensor | None = None, need_attention: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        z, attention = self.run(z, self.depth - 1, self.depth, mask, need_attention)
+        patches = (self.vit.norm(z)[:, self.n_prefix :] - self.patch_mean) @ self.weight.T
+        if mask is None:
+            return patches, patches.mean(1), attention
+        real = mask[:, self.n_prefix :, None]
+        return patches, (patches * real).sum(1) / real.sum(1), attention
 
 
 def load_small() -> Small:

@@ -17,7 +17,8 @@ from torch import Tensor
 from sae.errors import InsightError
 
 from .base import Backbone, DenseFeatures, fingerprint_of, hash_tensors, short
-from .vit_blocks import grid_of, tokens_before, tokens_between, tokens_from
+from .transformer import Transformer
+from .vit_blocks import first_tokens, run_blocks
 from .weight_sources import impatient_hub
 
 CODE_VERSION = "timm 1"  # change it when the same weights begin to give other vectors
@@ -27,7 +28,6 @@ class TimmVision(Backbone):
     """What all timm models share: colours, size, fingerprint. The model is registered as `model`."""
 
     has_text = False
-    n_prefix: int
 
     def __init__(self, name: str, model: Any) -> None:
         super().__init__()
@@ -44,33 +44,34 @@ class TimmVision(Backbone):
         return fingerprint_of([self.name, CODE_VERSION, hash_tensors(self.model.state_dict())])
 
 
-class TimmTransformer(TimmVision):
+class TimmTransformer(TimmVision, Transformer):
     """A plain vision transformer; `pooled` is the model's own image vector."""
 
     def __init__(self, name: str, model: Any) -> None:
         super().__init__(name, model)
-        (self._patch, _) = model.patch_embed.patch_size
+        (self.patch, _) = model.patch_embed.patch_size
         self.dim = self.width = model.embed_dim
-        self.grid = (self.image_size // self._patch, self.image_size // self._patch)
+        self.grid = (self.image_size // self.patch, self.image_size // self.patch)
         self.depth = len(model.blocks)
         self.n_prefix = model.num_prefix_tokens
         self.has_class_token = model.has_class_token
 
-    def prefix(self, images: Tensor, block: int) -> Tensor:
-        self.check_block(block)
-        self.check_images(images, self._patch)
-        return tokens_before(self.model, self.normalise_colours(images), block)
+    def embed(self, images: Tensor) -> Tensor:
+        return first_tokens(self.model, self.normalise_colours(images))
 
-    def suffix(self, z: Tensor, block: int, need_attention: bool = False) -> tuple[DenseFeatures, Tensor | None]:
-        self.check_block(block)
-        tokens, attention = tokens_from(self.model, z, block, need_attention)
-        patches = tokens[:, self.n_prefix :]
-        pooled = self.model.forward_head(tokens, pre_logits=True)
-        return DenseFeatures(patches, pooled, grid_of(self.name, patches.shape[1])), attention
+    def run(
+        self, z: Tensor, block: int, to: int, mask: Tensor | None = None, need_attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        return run_blocks(self.model, z, block, to, mask, need_attention)
 
-    def between(self, z: Tensor, block: int, to: int, need_attention: bool = False) -> tuple[Tensor, Tensor | None]:
-        self.check_span(block, to)
-        return tokens_between(self.model, z, block, to, need_attention)
+    def finish(
+        self, z: Tensor, mask: Tensor | None = None, need_attention: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        z, attention = self.run(z, self.depth - 1, self.depth, mask, need_attention)
+        tokens = self.model.norm(z)
+        own = [tokens] if mask is None else [z[None, real] for z, real in zip(tokens, mask, strict=True)]
+        pooled = torch.cat([self.model.forward_head(z, pre_logits=True) for z in own])
+        return tokens[:, self.n_prefix :], pooled, attention
 
 
 class TimmFeatureMap(TimmVision):
@@ -81,12 +82,14 @@ class TimmFeatureMap(TimmVision):
 
     def __init__(self, name: str, model: Any) -> None:
         super().__init__(name, model)
+        self.patch = 1  # for this one photo
         with torch.no_grad():
             features = self.encode_image(torch.zeros(1, 3, self.image_size, self.image_size))
         self.dim, self.grid = features.patches.shape[2], features.grid
+        self.patch = self.image_size // self.grid[0]
 
     def encode_image(self, images: Tensor) -> DenseFeatures:
-        self.check_images(images, 1)
+        self.check_images(images)
         output = self.model.forward_features(self.normalise_colours(images))
         if output.ndim == 4:  # a map, channels first or last: the width says which
             channels = 1 if output.shape[1] == self.model.num_features else 3
@@ -94,16 +97,8 @@ class TimmFeatureMap(TimmVision):
             patches = output.movedim(channels, -1).flatten(1, 2)
         else:
             patches = output[:, getattr(self.model, "num_prefix_tokens", 0) :]
-            grid = grid_of(self.name, patches.shape[1])
+            grid = self.grid_of(patches.shape[1], None if self.patch == 1 else self.grid_for(images))
         return DenseFeatures(patches, patches.mean(1), grid)
-
-    def prefix(self, images: Tensor, block: int) -> Tensor:
-        self.check_block(block)
-        raise AssertionError("a model without blocks cannot be cut")
-
-    def suffix(self, z: Tensor, block: int, need_attention: bool = False) -> tuple[DenseFeatures, Tensor | None]:
-        self.check_block(block)
-        raise AssertionError("a model without blocks cannot be cut")
 
 
 def load_timm(name: str) -> TimmVision:

@@ -1,4 +1,4 @@
-"""A timm vision transformer in parts: up to the input of a block, from block to block, and on to normalised tokens."""
+"""A timm vision transformer in parts: its first tokens, some of its blocks, and the attention of the last of them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from torch import Tensor
 from sae.errors import InsightError
 
 
-def tokens_before(vit: Any, images: Tensor, block: int) -> Tensor:
-    """Tokens [B, prefix + h*w, width] that go into block number `block`. Images have their colours normalised."""
-    z = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
-    for layer in vit.blocks[:block]:
+def first_tokens(vit: Any, images: Tensor) -> Tensor:
+    """Tokens [B, prefix + h*w, width] that go into block 0. Images have their colours normalised."""
+    return vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
+
+
+def run_blocks(
+    vit: Any, z: Tensor, block: int, to: int, mask: Tensor | None = None, need_attention: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Run blocks `block` to `to` - 1: tokens, and the attention of the last of them [B, heads, N, N] if asked.
+
+    mask: [B, N], the tokens that may be attended to (None: all).
+    """
+    if mask is not None:
+        for layer in vit.blocks[block:to]:
+            z = layer(z, attn_mask=mask[:, None, None])
+        return z, None
+    for layer in vit.blocks[block : to - need_attention]:
         z = layer(z)
-    return z
-
-
-def tokens_between(vit: Any, z: Tensor, block: int, to: int, need_attention: bool) -> tuple[Tensor, Tensor | None]:
-    """Run blocks `block` to `to` - 1: tokens, and the attention of the last of them [B, heads, N, N] if asked."""
-    for layer in vit.blocks[block : to - 1]:
-        z = layer(z)
-    last = vit.blocks[to - 1]
-    return _with_attention(last, z) if need_attention else (last(z), None)
-
-
-def tokens_from(vit: Any, z: Tensor, block: int, need_attention: bool) -> tuple[Tensor, Tensor | None]:
-    """Run blocks `block` to the last and the final norm: tokens, and the last attention [B, heads, N, N] if asked."""
-    z, attention = tokens_between(vit, z, block, len(vit.blocks), need_attention)
-    return vit.norm(z), attention
+    return _with_attention(vit.blocks[to - 1], z) if need_attention else (z, None)
 
 
 def _with_attention(layer: Any, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,11 +48,3 @@ def _with_attention(layer: Any, z: Tensor) -> tuple[Tensor, Tensor]:
         attn.fused_attn = fused
         hook.remove()
     return z, caught[0]
-
-
-def grid_of(name: str, n_patches: int) -> tuple[int, int]:
-    """The square grid of that many patches; `InsightError` when they do not make a square."""
-    side = round(n_patches**0.5)
-    if side * side != n_patches:
-        raise InsightError(f"backbone {name}: {n_patches} patches make no square grid; encode square photos")
-    return side, side

@@ -33,13 +33,11 @@ class StandIn(Backbone):
     def fingerprint(self) -> str:
         return hashlib.sha256(self.version.encode()).hexdigest()
 
-    def prefix(self, images: Tensor, block: int) -> Tensor:
-        return torch.nn.functional.adaptive_avg_pool2d(images, self.grid).flatten(2).transpose(1, 2)
-
-    def suffix(self, z: Tensor, block: int, need_attention: bool = False) -> tuple[DenseFeatures, None]:
+    def encode_image(self, images: Tensor) -> DenseFeatures:
         self.on_batch()
-        patches = z @ self.weight
-        return DenseFeatures(patches, patches.mean(1), self.grid), None
+        cells = torch.nn.functional.adaptive_avg_pool2d(images, self.grid).flatten(2).transpose(1, 2)
+        patches = cells @ self.weight
+        return DenseFeatures(patches, patches.mean(1), self.grid)
 
 
 def expected_features(path: Path) -> Tensor:

@@ -92,12 +92,6 @@ class Known(Backbone):
         patches = self.features[colour[:, 0] * 256 + colour[:, 1]]
         return DenseFeatures(patches, patches.mean(1), self.grid)
 
-    def prefix(self, images: Tensor, block: int) -> Tensor:
-        raise NotImplementedError
-
-    def suffix(self, z: Tensor, block: int, need_attention: bool = False) -> tuple[DenseFeatures, None]:
-        raise NotImplementedError
-
 
 def fvu_of(source: TokenSource, features: Tensor, folder: Path, seeds: int = SEEDS, steps: int = 400) -> list[float]:
     """What dictionaries trained on a source leave unexplained of all features, by seed."""

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from insight.backbones import DenseFeatures
 from insight.cache import FeatureCache, write_cache
 from insight.cache.writing.journal import ItemsDigest
 from sae.errors import InsightError
@@ -244,9 +245,9 @@ def test_features_that_are_not_finite_make_a_bad_file(tmp_path: Path) -> None:
     Image.new("RGB", (9, 9), "white").save(folder / "cat" / "white.png")
 
     class Breaking(StandIn):
-        def prefix(self, images: torch.Tensor, block: int) -> torch.Tensor:
-            z = super().prefix(images, block)
-            return torch.where(z.amin((1, 2), keepdim=True) > 0.99, torch.nan, z)
+        def encode_image(self, images: torch.Tensor) -> DenseFeatures:
+            white = images.amin((1, 2, 3), keepdim=True) > 0.99
+            return super().encode_image(torch.where(white, torch.nan, images))
 
     cache = write_cache(folder, Breaking(), tmp_path / "out", **SETTINGS)
     assert cache.n_images == 7
