@@ -10,7 +10,6 @@ final norm and the projection. `pooled` is the model's own image vector, project
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,50 +18,26 @@ from torch.nn import functional as F
 
 from sae.errors import InsightError
 
-from .base import fingerprint_of, hash_tensors, short
+from .base import short
+from .openclip_model import OpenClipModel
 from .transformer import Transformer
 from .weight_sources import impatient_hub
 
-CODE_VERSION = "openclip 1"  # change it when the same weights begin to give other vectors
-TEXT_BATCH = 256
 
-
-class OpenClip(Transformer):
-    """A CLIP model whose vision tower is open_clip's own VisionTransformer. `model` is the open_clip model."""
+class OpenClip(OpenClipModel, Transformer):
+    """A CLIP model whose vision tower is open_clip's own VisionTransformer."""
 
     n_prefix = 1
     has_class_token = True
-    has_text = True
 
-    def __init__(self, name: str, model: Any, tokenizer: Any) -> None:
-        from open_clip import get_model_preprocess_cfg
-
-        super().__init__()
-        config = get_model_preprocess_cfg(model)
+    def __init__(self, name: str, model: Any, tokenizer: Any, way: str = "value") -> None:
+        super().__init__(name, model, tokenizer, way)
         visual = model.visual
-        self.name = f"openclip:{name}"
-        self.description = f"open_clip's {name.partition('/')[0]}, weights {name.partition('/')[2] or 'untrained'}."
-        self.model = model
-        self.tokenizer = tokenizer
         self.dim = visual.output_dim
-        self.image_size = visual.image_size[0]
         self.patch = visual.patch_size[0]
         self.grid = tuple(visual.grid_size)
         self.depth = len(visual.transformer.resblocks)
         self.width = visual.class_embedding.shape[-1]
-        self.set_colours(config["mean"], config["std"])
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Over every weight, at the first call."""
-        return fingerprint_of([self.name, CODE_VERSION, hash_tensors(self.model.state_dict())])
-
-    def encode_text(self, texts: list[str]) -> Tensor:
-        """Unit vectors [n, dim] of the text tower."""
-        device = self.colour_mean.device
-        batches = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
-        vectors = [self.model.encode_text(self.tokenizer(batch).to(device), normalize=True) for batch in batches]
-        return torch.cat(vectors) if vectors else torch.empty(0, self.dim, device=device)
 
     def embed(self, images: Tensor) -> Tensor:
         visual = self.model.visual
