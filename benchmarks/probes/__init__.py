@@ -1,0 +1,1 @@
+"""What `benchmarks.alignment` asks: sets of photos, those who answer, and how answers are counted."""
