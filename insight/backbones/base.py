@@ -135,10 +135,13 @@ class Backbone(nn.Module, ABC):
         self.check_block(block)
         raise NotImplementedError
 
-    def between(self, z: Tensor, block: int, to: int, need_attention: bool = False) -> tuple[Tensor, Tensor | None]:
+    def between(
+        self, z: Tensor, block: int, to: int, need_attention: bool = False, grid: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Run blocks `block` to `to` - 1: `between(prefix(x, b), b, c)[0]` equals `prefix(x, c)`, 0 <= b < c < depth.
 
         need_attention: also return the attention probabilities of block `to` - 1, as `suffix` does of the last block.
+        grid: (h, w) of photos that are not square.
         """
         self.check_span(block, to)
         raise NotImplementedError

@@ -67,12 +67,14 @@ class Layer(Backbone):
         self, z: Tensor, block: int, need_attention: bool = False, grid: tuple[int, int] | None = None
     ) -> tuple[DenseFeatures, Tensor | None]:
         self.check_block(block)
-        tokens, attention = self.base.between(z, block, self.depth, need_attention)
+        tokens, attention = self.base.between(z, block, self.depth, need_attention, grid)
         return self.features(tokens, grid), attention
 
-    def between(self, z: Tensor, block: int, to: int, need_attention: bool = False) -> tuple[Tensor, Tensor | None]:
+    def between(
+        self, z: Tensor, block: int, to: int, need_attention: bool = False, grid: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         self.check_span(block, to)
-        return self.base.between(z, block, to, need_attention)
+        return self.base.between(z, block, to, need_attention, grid)
 
 
 def encode_together(backbones: Sequence[Backbone], images: Sequence[Tensor]) -> list[DenseFeatures]:
@@ -109,7 +111,7 @@ def _one_pass(backbones: list[Backbone], images: Tensor) -> list[DenseFeatures]:
     grid = base.grid_for(images)
     tokens = {stops[0]: base.prefix(images, stops[0])}
     for block, to in pairwise(stops):
-        tokens[to], _ = base.between(tokens[block], block, to)
+        tokens[to], _ = base.between(tokens[block], block, to, grid=grid)
     features = {layer.depth: layer.features(tokens[layer.depth], grid) for layer in layers}
     if len(layers) < len(backbones):
         features[base.depth], _ = base.suffix(tokens[stops[-1]], stops[-1], grid=grid)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +46,14 @@ class Transformer(Backbone):
         tokens that are not real is left to the family; `pooled` must not depend on them.
         """
 
+    def placing(self, z: Tensor, grids: Sequence[tuple[int, int]] | None) -> dict[str, Any]:
+        """What `run` and `finish` must also be told about photos of these grids (None: square), as keywords.
+
+        Nothing, where `embed` adds the positions. Families whose blocks turn positions into queries and keys (rotary)
+        give their embedding here. z: the tokens [B, N, width] of the photos; one grid for all of them or one for each.
+        """
+        return {}
+
     def encode_image(self, images: Tensor) -> DenseFeatures:
         return self.suffix(self.prefix(images, 0), 0, grid=self.grid_for(images))[0]
 
@@ -57,24 +66,29 @@ class Transformer(Backbone):
         z = torch.nn.utils.rnn.pad_sequence(embedded, batch_first=True)
         lengths = torch.tensor([len(tokens) for tokens in embedded], device=z.device)
         mask = torch.arange(z.shape[1], device=z.device) < lengths[:, None]
-        z, _ = self.run(z, 0, self.depth - 1, mask)
-        patches, pooled, _ = self.finish(z, mask)
         grids = [self.grid_for(image[None]) for image in images]
+        placing = self.placing(z, grids)
+        z, _ = self.run(z, 0, self.depth - 1, mask, **placing)
+        patches, pooled, _ = self.finish(z, mask, **placing)
         return [DenseFeatures(patches[i : i + 1, : h * w], pooled[i : i + 1], (h, w)) for i, (h, w) in enumerate(grids)]
 
     def prefix(self, images: Tensor, block: int) -> Tensor:
         self.check_block(block)
         self.check_images(images)
-        return self.run(self.embed(images), 0, block)[0]
+        z = self.embed(images)
+        return self.run(z, 0, block, **self.placing(z, [self.grid_for(images)]))[0]
 
-    def between(self, z: Tensor, block: int, to: int, need_attention: bool = False) -> tuple[Tensor, Tensor | None]:
+    def between(
+        self, z: Tensor, block: int, to: int, need_attention: bool = False, grid: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         self.check_span(block, to)
-        return self.run(z, block, to, need_attention=need_attention)
+        return self.run(z, block, to, need_attention=need_attention, **self.placing(z, grid and [grid]))
 
     def suffix(
         self, z: Tensor, block: int, need_attention: bool = False, grid: tuple[int, int] | None = None
     ) -> tuple[DenseFeatures, Tensor | None]:
         self.check_block(block)
-        z, _ = self.run(z, block, self.depth - 1)
-        patches, pooled, attention = self.finish(z, need_attention=need_attention)
+        placing = self.placing(z, grid and [grid])
+        z, _ = self.run(z, block, self.depth - 1, **placing)
+        patches, pooled, attention = self.finish(z, need_attention=need_attention, **placing)
         return DenseFeatures(patches, pooled, self.grid_of(patches.shape[1], grid)), attention
