@@ -120,7 +120,8 @@ def test_sizes_that_do_not_fit_end_in_one_line(
 
 @pytest.mark.parametrize(
     ("photo", "short_side", "size"),
-    [((640, 480), 224, (224, 294)), ((480, 640), 224, (294, 224)), ((333, 1000), 112, (336, 112)), ((3, 1), 5, (14, 14)), ((14, 28), 14, (28, 14)), ((1, 1), 10, (14, 14))],
+    [((640, 480), 224, (224, 294)), ((480, 640), 224, (294, 224)), ((333, 1000), 112, (336, 112)),
+     ((3, 1), 5, (14, 14)), ((14, 28), 14, (28, 14)), ((1, 1), 10, (14, 14))],
 )  # fmt: skip
 def test_photos_keep_their_shape_in_whole_patches(
     photo: tuple[int, int], short_side: int, size: tuple[int, int]
