@@ -1,159 +1,185 @@
-"""`openclip:MODEL/PRETRAINED`: open_clip's own vision transformers, with patches in the space of the text tower.
+"""`openclip:NAME`: from open_clip's names to a backbone, by open_clip's own loader.
 
-The dense path (Insight, arXiv 2601.13798, as its code has it; first in MaskCLIP and CLIP-DINOiser): the last block
-passes every token its own value instead of a mixture, keeps the residual and the MLP, and the result goes through the
-final norm and the projection. `pooled` is the model's own image vector, projected and not normalised.
-
-`openclip:MODEL/` (nothing behind the slash) builds the model with seeded random weights: for tests, never for results.
+- `MODEL/TAG`: one of its models with weights that it knows, e.g. `ViT-B-16/laion2b_s34b_b88k`.
+- `MODEL/PATH`: one of its models with a checkpoint on this machine (safetensors preferred; other files are read as
+  tensors alone, never unpickled).
+- `hf-hub:ORG/NAME` and `local-dir:PATH`: a repository of the hub or a folder that holds `open_clip_config.json` and the
+  weights, both as open_clip itself knows them from release 3.0 on.
+- `MODEL/` (nothing behind the slash): seeded random weights, for tests, never for results.
 """
 
 from __future__ import annotations
 
+import difflib
+import pickle
+from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from sae.errors import InsightError
 
 from .base import short
 from .openclip_model import OpenClipModel
-from .transformer import Transformer
 from .weight_sources import impatient_hub
 
-
-class OpenClip(OpenClipModel, Transformer):
-    """A CLIP model whose vision tower is open_clip's own VisionTransformer."""
-
-    n_prefix = 1
-    has_class_token = True
-
-    def __init__(self, name: str, model: Any, tokenizer: Any, way: str = "value") -> None:
-        super().__init__(name, model, tokenizer, way)
-        visual = model.visual
-        self.dim = visual.output_dim
-        self.patch = visual.patch_size[0]
-        self.grid = tuple(visual.grid_size)
-        self.depth = len(visual.transformer.resblocks)
-        self.width = visual.class_embedding.shape[-1]
-
-    def embed(self, images: Tensor) -> Tensor:
-        visual = self.model.visual
-        pixels = self.normalise_colours(images).to(visual.conv1.weight.dtype)
-        tokens = visual.conv1(pixels).flatten(2).transpose(1, 2)
-        z = torch.cat([visual.class_embedding.expand(len(tokens), 1, -1), tokens], dim=1)
-        return visual.ln_pre(z + self._positions(self.grid_for(images)))
-
-    def run(
-        self, z: Tensor, block: int, to: int, mask: Tensor | None = None, need_attention: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
-        attention = None
-        for number, layer in enumerate(self.model.visual.transformer.resblocks[block:to], block):
-            if mask is None and not (need_attention and number == to - 1):
-                z = layer(z)
-            else:
-                _, z, attention = _run_block(layer, z, mask, need_attention)
-        return z, attention
-
-    def finish(
-        self, z: Tensor, mask: Tensor | None = None, need_attention: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        visual = self.model.visual
-        own, mixed, attention = _run_block(visual.transformer.resblocks[-1], z, mask, need_attention)
-        patches = visual.ln_post(own[:, self.n_prefix :]) @ visual.proj
-        return patches, self._pool(mixed, mask) @ visual.proj, attention
-
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
-        """Positional embedding [1 + h*w, width], resized bicubically when the photo is not of `image_size`."""
-        positions = self.model.visual.positional_embedding
-        if grid == self.grid:
-            return positions
-        trained = positions[1:].T.reshape(1, -1, *self.grid)
-        resized = F.interpolate(trained, size=grid, mode="bicubic", antialias=True, align_corners=False)
-        return torch.cat([positions[:1], resized.flatten(2)[0].T])
-
-    def _pool(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        """The image vector before the projection, in the order of mean and norm that this model was trained with."""
-        visual = self.model.visual
-        if not visual.final_ln_after_pool:
-            tokens = visual.ln_post(tokens)
-        if visual.pool_type == "tok":
-            pooled = tokens[:, 0]
-        elif mask is None:
-            pooled = tokens[:, 1:].mean(1)
-        else:
-            real = mask[:, 1:, None]
-            pooled = (tokens[:, 1:] * real).sum(1) / real.sum(1)
-        return visual.ln_post(pooled) if visual.final_ln_after_pool else pooled
+SCHEMES = ("hf-hub", "local-dir")
+HINT = "or use `small`"
 
 
-def _run_block(
-    block: Any, x: Tensor, mask: Tensor | None, need_attention: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Two outputs [B, N, width] of a block: with each token's own value, and with the usual mixture of values.
+@dataclass(frozen=True)
+class _Source:
+    """What a name stands for: open_clip's own two arguments, the file or folder of the weights, the settings."""
 
-    Written out because both share the values, and because torch's attention returns a copy of its probabilities that
-    the output does not depend on: gradients with respect to it would be lost.
+    model: str
+    pretrained: str | None
+    file: Path | None
+    config: Mapping[str, Any]
+
+    @property
+    def trained(self) -> bool:
+        return self.pretrained is not None or ":" in self.model
+
+    @property
+    def needs_hub(self) -> bool:
+        """Whether open_clip asks the hub for weights, for a text tower's settings or for a tokenizer."""
+        weights = self.model.startswith("hf-hub:") or (self.pretrained is not None and self.file is None)
+        text = self.config["text_cfg"]
+        return weights or bool(text.get("hf_tokenizer_name") or text.get("hf_model_name"))
+
+
+def load_openclip(name: str, way: str = "value") -> OpenClipModel:
+    """The open_clip model of that name; `way` is how it makes dense patches, one of `openclip_model.WAYS`.
+
+    `InsightError` if the name is unknown, the tower gives no dense patches (by that way), or the weights cannot be had.
     """
-    attn = block.attn
-    values = F.linear(block.ln_1(x), attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1)
-    q, k, v = (part.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for part in values)
-    attention = None
-    if need_attention:
-        attention = (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)
-        mixture = attention @ v
-    else:
-        mixture = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None, None])
-    own, mixed = (x + block.ls_1(attn.out_proj(value)) for value in (values[2], mixture.transpose(1, 2).flatten(2)))
-    own, mixed = (value + block.ls_2(block.mlp(block.ln_2(value))) for value in (own, mixed))
-    return own, mixed, attention
-
-
-def load_openclip(name: str) -> OpenClip:
-    """The open_clip model MODEL/PRETRAINED, by open_clip's own loader. `InsightError` if it cannot be had."""
     import open_clip
 
-    architecture, slash, pretrained = name.partition("/")
-    if not slash:
-        tags = open_clip.list_pretrained_tags_by_model(architecture)[:5]
-        raise InsightError(f"expected openclip:MODEL/PRETRAINED, found openclip:{name}; trained are {', '.join(tags)}")
-    if architecture not in open_clip.list_models():
-        raise InsightError(f"open_clip has no model {architecture!r}; `open_clip.list_models()` has all names")
-    _check_tower(architecture)
+    source = _find(name)
+    vision = source.config["vision_cfg"]
+    tower = _tower(vision)
+    tower.check_way(name, way)
+    tower.check_config(name, vision)
     # Some weights were trained with the quick form of GELU, which the architecture's name need not say.
-    quick = bool((open_clip.get_pretrained_cfg(architecture, pretrained) or {}).get("quick_gelu"))
+    tag = open_clip.get_pretrained_cfg(source.model, source.pretrained) if source.pretrained else None
     try:
-        with torch.random.fork_rng(devices=[]), impatient_hub() if pretrained else nullcontext():
+        with torch.random.fork_rng(devices=[]), impatient_hub() if source.needs_hub else nullcontext():
             torch.manual_seed(0)
-            model = open_clip.create_model(architecture, pretrained=pretrained or None, force_quick_gelu=quick)
-            tokenizer = open_clip.get_tokenizer(architecture)
+            model = open_clip.create_model(
+                source.model,
+                pretrained=source.pretrained,
+                force_quick_gelu=bool((tag or {}).get("quick_gelu")),
+                pretrained_hf=False,  # a text tower's weights are part of the checkpoint
+                require_pretrained=source.trained,
+            )
+            tokenizer = open_clip.get_tokenizer(source.model)
     except Exception as error:  # open_clip's loader raises the hub client's, the HTTP library's and its own errors
-        raise InsightError(
-            f"openclip:{name}: could not be loaded ({short(error)}); check the tag, or go online once so that "
-            "open_clip can fetch it, or use `small`"
-        ) from None
-    return OpenClip(name, model, tokenizer)
+        raise InsightError(f"openclip:{name}: {_why(source, error)}") from None
+    return tower(name, model, tokenizer, way)
 
 
-def _check_tower(architecture: str) -> None:
-    """`InsightError` for vision towers that the dense path is not written for yet; looks at the configuration only."""
+def _tower(vision: Mapping[str, Any]) -> type[OpenClipModel]:
+    """The class for vision towers of these settings (`vision_cfg`)."""
+    from .openclip_vit import OpenClip, PoolerOpenClip
+
+    if vision.get("timm_model_name"):
+        from .openclip_timm import TimmTower
+
+        return TimmTower
+    if isinstance(vision.get("layers"), (list, tuple)):
+        from .openclip_resnet import ResNetTower
+
+        return ResNetTower
+    return PoolerOpenClip if vision.get("attentional_pool") else OpenClip
+
+
+def _find(name: str) -> _Source:
+    """What stands behind a name, from this machine alone but for `hf-hub:`. `InsightError` if nothing does."""
     import open_clip
 
-    vision = open_clip.get_model_config(architecture)["vision_cfg"]
-    unusual = ("attentional_pool", "block_type", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner")
-    reason = None
-    if vision.get("timm_model_name"):
-        reason = "a timm tower"
-    elif isinstance(vision.get("layers"), (list, tuple)):
-        reason = "a ResNet tower"
-    elif found := [key for key in (*unusual, "scale_attn", "scale_fc") if vision.get(key)]:
-        reason = f"{found[0]} in its tower"
-    elif vision.get("pool_type", "tok") not in ("tok", "avg"):
-        reason = f"pooling {vision['pool_type']!r}"
-    if reason:
+    scheme, _, place = name.partition(":")
+    if scheme in SCHEMES:
+        return _find_by_scheme(name, scheme, place)
+    model, slash, pretrained = name.partition("/")
+    known = open_clip.list_models()
+    if model not in known:
+        close = difflib.get_close_matches(model, known, n=3, cutoff=0.5)
         raise InsightError(
-            f"openclip:{architecture} has {reason}, which gives no dense patches here yet; use a plain ViT such as "
-            "openclip:ViT-B-16/laion2b_s34b_b88k"
+            f"open_clip has no model {model!r}; near it: {', '.join(close) or 'nothing'}"
+            " (`open_clip.list_models()` has all names)"
         )
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if not slash:
+        raise InsightError(f"expected openclip:MODEL/PRETRAINED, found openclip:{name}; trained are {_some(tags)}")
+    config = open_clip.get_model_config(model)
+    if not pretrained or open_clip.get_pretrained_cfg(model, pretrained):
+        return _Source(model, pretrained or None, None, config)
+    path = Path(pretrained).expanduser()
+    if path.is_file():
+        return _Source(model, str(path), path, config)
+    if path.suffix or len(path.parts) > 1:
+        raise InsightError(
+            f"openclip:{name}: there is no file {path}; give the path of a checkpoint of {model} (safetensors"
+            f" preferred) or one of the weights that open_clip knows: {_some(tags)}"
+        )
+    close = difflib.get_close_matches(pretrained, tags, n=3, cutoff=0.5)
+    raise InsightError(
+        f"open_clip has no weights {pretrained!r} for {model}; it has {_some(close or tags)}; a path of a checkpoint"
+        " on this machine works too"
+    )
+
+
+def _find_by_scheme(name: str, scheme: str, place: str) -> _Source:
+    import open_clip
+
+    if not hasattr(open_clip.factory, "parse_model_name"):
+        raise InsightError(
+            f"openclip:{name}: open_clip {open_clip.__version__} does not know {scheme}: names; update it"
+            " (pip install 'open_clip_torch>=3.0')"
+        )
+    folder = Path(place).expanduser() if scheme == "local-dir" else None
+    if folder is not None:
+        inside = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        weights = any(Path(file).suffix in (".safetensors", ".bin", ".pth") for file in inside)
+        if "open_clip_config.json" not in inside or not weights:
+            raise InsightError(
+                f"openclip:{name}: expected a folder with open_clip_config.json and a checkpoint (.safetensors, .bin,"
+                f" .pth), found {len(inside)} files and not both in {folder}; a checkpoint alone is"
+                " openclip:MODEL/PATH"
+            )
+    model = f"{scheme}:{folder or place}"
+    try:
+        with impatient_hub() if folder is None else nullcontext():
+            config = open_clip.get_model_config(model)
+        config["vision_cfg"], config["text_cfg"]
+    except Exception as error:  # the hub client's, the HTTP library's, the system's and the JSON reader's errors
+        raise InsightError(
+            f"openclip:{name}: {folder or 'the hub'} gives no open_clip_config.json with vision_cfg and text_cfg"
+            f" ({short(error)}); check the name, or go online once so that open_clip can fetch it, {HINT}"
+        ) from None
+    return _Source(model, None, folder, config)
+
+
+def _some(tags: list[str]) -> str:
+    return (", ".join(tags[:5]) + (", ..." if len(tags) > 5 else "")) or "none"
+
+
+def _why(source: _Source, error: Exception) -> str:
+    """Why the loader failed and what to do, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    if isinstance(error, ImportError):
+        return f"needs a package that is not installed ({lines[0][:120]}); pip install transformers sentencepiece"
+    if source.file is None:
+        what = "check the name, or go online once so that open_clip can fetch it"
+        return f"could not be loaded ({short(error)}); {what}, {HINT}"
+    if "state_dict" in lines[0] and len(lines) > 1:
+        return f"{source.file} holds the weights of another model ({lines[1][:120]}); name the model it was made for"
+    if isinstance(error, pickle.UnpicklingError) or "TorchScript" in lines[0]:
+        return (
+            f"{source.file} is no plain file of tensors and is not unpickled; save the state dict of its model as"
+            " safetensors"
+        )
+    return f"{source.file} could not be read ({short(error)}); it may be half a download: fetch it again"

@@ -1,7 +1,8 @@
-"""What all open_clip models share, whatever their vision tower: name, text tower, colours, fingerprint."""
+"""What all models of open_clip share, whatever their vision tower: name, text tower, colours, fingerprint."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -15,10 +16,10 @@ from .base import Backbone, fingerprint_of, hash_tensors
 CODE_VERSION = "openclip 1"  # change it when the same weights begin to give other vectors
 TEXT_BATCH = 256
 WAYS = {
-    "value": "the last block's own values (value path)",
-    "tokens": "the last block's tokens, projected",
-    "sclip": "the last block attending by query-query and key-key similarity (SCLIP)",
-    "clearclip": "the last block's attention by query-query similarity alone (ClearCLIP)",
+    "value": "each passed through the last attention's value path",
+    "tokens": "the tokens of the last layer, projected",
+    "sclip": "the last block attends by query-query and key-key similarity (SCLIP)",
+    "clearclip": "only what the last block's attention adds, by query-query similarity (ClearCLIP)",
 }
 
 
@@ -26,8 +27,8 @@ class OpenClipModel(Backbone):
     """A model of open_clip: `model` as its loader gave it, `tokenizer` its own.
 
     A sub-class is one kind of vision tower: it sets `dim`, `patch`, `grid`, `depth`, `width`, `n_prefix` and
-    `has_class_token`, writes `encode_image`, and says in `ways` by which of `WAYS` it can make dense patches. `way` is
-    the one it was made for; the value path goes without a suffix in the name. `InsightError` for a way it has not.
+    `has_class_token`, writes `encode_image`, names in `ways` those of `WAYS` by which it can make dense patches, and
+    refuses in `check_config` what it is not written for. `name` is what stands behind `openclip:`, without the way.
     """
 
     has_text = True
@@ -37,24 +38,31 @@ class OpenClipModel(Backbone):
         from open_clip import get_model_preprocess_cfg
 
         super().__init__()
-        if way not in self.ways:
-            known = ", ".join(f"+{known}" for known in self.ways if known != "value") or "no other way"
-            raise InsightError(
-                f"openclip:{name} makes dense patches by its value path (nothing behind the name) or {known}, found"
-                f" +{way}"
-            )
         config = get_model_preprocess_cfg(model)
         self.way = way
-        self.name = f"openclip:{name}" + (f"+{way}" if way != "value" else "")
+        self.name = f"openclip:{name}" if way == "value" else f"openclip:{name}+{way}"
         architecture, _, weights = name.partition("/")
-        self.description = f"open_clip's {architecture}, weights {weights or 'untrained'}."
-        if way != "value":
-            self.description = f"{self.description[:-1]}; patches: {WAYS[way]}."
+        what = f"model {name}" if ":" in architecture else f"{architecture}, weights {weights or 'untrained'}"
+        self.description = f"open_clip's {what}" + ("." if way == "value" else f"; patches: {WAYS[way]}.")
         self.model = model
         self.tokenizer = tokenizer
         size = model.visual.image_size  # (height, width), of ResNet towers a number
         self.image_size = size if isinstance(size, int) else size[0]
         self.set_colours(config["mean"], config["std"])
+
+    @classmethod
+    def check_way(cls, name: str, way: str) -> None:
+        """`InsightError` unless this kind of tower makes dense patches by that way; before anything is loaded."""
+        if way not in cls.ways:
+            others = [f"+{known}" for known in cls.ways if known != "value"]
+            raise InsightError(
+                f"openclip:{name} makes dense patches by its value path (nothing behind the name)"
+                f"{''.join(f' or {other}' for other in others)}, found +{way}"
+            )
+
+    @classmethod
+    def check_config(cls, name: str, vision: Mapping[str, Any]) -> None:
+        """`InsightError` if the tower of these settings (`vision_cfg`) gives no dense patches; before any download."""
 
     @cached_property
     def fingerprint(self) -> str:
