@@ -73,19 +73,18 @@ def values_of(guide: Backbone, images: Tensor, grid: tuple[int, int]) -> Tensor:
     The guide sees photos [B, 3, H, W] in [0, 1] resized (bicubic, antialiased) to h x w of its own patches, and not
     resized where they have that size. `InsightError` as of `trunk_of`.
     """
-    vit = trunk_of(guide)
     size = (grid[0] * guide.patch, grid[1] * guide.patch)
     if images.shape[-2:] != size:
         images = interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-    z = guide.prefix(images, guide.depth - 1)
-    return last_values(vit, z)[:, guide.n_prefix :]
+    return last_values(trunk_of(guide), guide.prefix(images, guide.depth - 1))[:, guide.n_prefix :]
 
 
 class Guided(Backbone):
     """`base` with its patches pooled by the guide's correlations; `pooled` and texts are the base's own.
 
     It has no blocks to cut at (`depth` 0), because what goes from block to block of the base does not hold what the
-    guide sees. Two models look at each photo: it costs the base's time and the guide's.
+    guide sees. Two models look at each photo: it costs the base's time and the guide's, unless the base is its own
+    guide: then one forward gives both.
     """
 
     depth = width = n_prefix = 0
@@ -111,8 +110,13 @@ class Guided(Backbone):
         return fingerprint_of([self.base.fingerprint, CODE_VERSION, self.guide.fingerprint])
 
     def encode_image(self, images: Tensor) -> DenseFeatures:
-        features = self.base.encode_image(images)
-        values = values_of(self.guide, images, features.grid)
+        if self.guide is self.base:
+            z = self.base.prefix(images, self.base.depth - 1)
+            features, _ = self.base.suffix(z, self.base.depth - 1, grid=self.grid_for(images))
+            values = last_values(trunk_of(self.base), z)[:, self.base.n_prefix :]
+        else:
+            features = self.base.encode_image(images)
+            values = values_of(self.guide, images, features.grid)
         return DenseFeatures(pool_alike(features.patches, values), features.pooled, features.grid)
 
     def encode_text(self, texts: list[str]) -> Tensor:
@@ -120,10 +124,14 @@ class Guided(Backbone):
         return self.base.encode_text(texts)
 
 
-def load_dino(base: Backbone, guide: str = GUIDE) -> Guided:
-    """`base` guided by the backbone of that name; `small` as a guide needs no hub. `InsightError` if it is not here."""
+def load_dino(base: Backbone, guide: str | None = None) -> Guided:
+    """`base` guided by the backbone of that name; without one `small` by itself, any other by DINO ViT-B/16.
+
+    `InsightError` when the guide cannot be had; `small` as a guide needs no hub.
+    """
     from .registry import load
 
+    guide = guide or (base.name if isinstance(base, Small) else GUIDE)
     if guide == base.name:
         return Guided(base, base)
     try:

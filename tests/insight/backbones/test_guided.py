@@ -154,13 +154,18 @@ def test_the_fingerprint_follows_both_models(towers: dict[int, Backbone], guide:
     assert found[0] == Guided(towers[8], guide).fingerprint
 
 
-def test_small_is_guided_by_its_own_trunk(small: Small, photos: Tensor) -> None:
-    backbone = load_dino(small, "small")
+def test_small_is_guided_by_its_own_trunk_in_one_forward(small: Small, photos: Tensor) -> None:
+    backbone, blocks = load_dino(small), []
     assert backbone.guide is small
-    found, plain = backbone.encode_image(photos), small.encode_image(photos)
-    assert found.patches.shape == plain.patches.shape
+    hook = small.vit.blocks[5].register_forward_hook(lambda *call: blocks.append(call))
+    found = backbone.encode_image(photos)
+    hook.remove()
+    assert len(blocks) == 1
+    plain, values = small.encode_image(photos), values_of(small, photos, (16, 16))
+    torch.testing.assert_close(found.patches, pool_alike(plain.patches, values), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.pooled, plain.pooled)
     spread = [float((patches - patches.mean(1, keepdim=True)).norm()) for patches in (found.patches, plain.patches)]
-    assert spread[0] < spread[1]  # neighbours in what the trunk sees have come nearer to each other
+    assert spread[0] < spread[1]  # what the trunk sees as alike has come nearer to each other
 
 
 def test_what_is_no_plain_vision_transformer_cannot_guide(towers: dict[int, Backbone]) -> None:
