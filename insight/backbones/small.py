@@ -1,9 +1,11 @@
-"""`small`, the offline default: DINOv2 ViT-S/14 patches carried into MiniLM's sentence space by a linear bridge.
+"""`small`, the offline default: DINOv2 ViT-S/14 carried into MiniLM's sentence space by a linear bridge.
 
-A patch token t (after DINOv2's final norm) becomes  W (t - mean patch);  a text becomes its MiniLM vector minus the
-mean caption's, scaled to unit length. W and both means are this project's, trained by `scripts/train_bridge.py` on
-captioned and named photographs and shipped as `bridge/bridge.safetensors`; `bridge/bridge.json` is its card: data,
-recipe, figures. W is scaled so that a patch has a mean squared norm of 1 over the training photos.
+A patch token p (after DINOv2's final norm) becomes  W (p - mean patch);  the image vector is a linear map of the class
+token and the mean patch, trained for whole photos, so it is not the mean of the patches; a text becomes its MiniLM
+vector minus the mean caption's, scaled to unit length. The maps are this project's, trained by
+`scripts/train_bridge.py` on captioned and named photographs and on a classifier's posteriors, and shipped as
+`bridge/bridge.safetensors`; `bridge/bridge.json` is their card: data, recipe, figures. Over the training photos patches
+and image vectors have a mean squared norm of 1.
 
 This is not CLIP: no image encoder was trained together with a text encoder, and the bridge has seen few photographs.
 """
@@ -14,16 +16,16 @@ import hashlib
 from functools import cached_property
 from pathlib import Path
 
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from .base import fingerprint_of
+from .bridge import Bridge
 from .dinov2 import DINOV2_S, IMAGE_SIZE, MEAN, PATCH, STD, build_dinov2
 from .minilm import DIM, MINILM, MiniLM
 from .transformer import Transformer
 from .vit_blocks import first_tokens, run_blocks
 
-CODE_VERSION = "small 1"  # change it when the same weights begin to give other vectors
+CODE_VERSION = "small 2"  # change it when the same weights begin to give other vectors
 BRIDGE = Path(__file__).parent / "bridge" / "bridge.safetensors"
 
 
@@ -32,7 +34,7 @@ class Small(Transformer):
 
     name = "small"
     description = (
-        "DINOv2 ViT-S/14 patches mapped into the MiniLM sentence space by a small linear bridge; "
+        "DINOv2 ViT-S/14 patches and image vectors mapped into the MiniLM sentence space by small linear maps; "
         "it is not CLIP and names things less surely."
     )
     dim = DIM
@@ -44,16 +46,12 @@ class Small(Transformer):
     n_prefix = 1
     has_class_token = True
     has_text = True
-    weight: Tensor
-    patch_mean: Tensor
-    text_mean: Tensor
 
     def __init__(self, bridge: Path = BRIDGE) -> None:
         super().__init__()
+        self.bridge = Bridge.read(bridge)
         self.vit = build_dinov2()
         self.text = MiniLM()
-        for key, tensor in load_file(bridge).items():  # weight [384, 384], patch_mean [384], text_mean [384]
-            self.register_buffer(key, tensor)
         self.set_colours(MEAN, STD)
         self._bridge_hash = hashlib.sha256(bridge.read_bytes()).hexdigest()
 
@@ -65,7 +63,7 @@ class Small(Transformer):
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Unit vectors [n, 384]: MiniLM's, with the mean caption's taken off."""
-        return nn.functional.normalize(self.text(texts) - self.text_mean, dim=1)
+        return self.bridge.text(self.text(texts))
 
     def embed(self, images: Tensor) -> Tensor:
         return first_tokens(self.vit, self.normalise_colours(images))
@@ -79,11 +77,8 @@ class Small(Transformer):
         self, z: Tensor, mask: Tensor | None = None, need_attention: bool = False
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         z, attention = self.run(z, self.depth - 1, self.depth, mask, need_attention)
-        patches = (self.vit.norm(z)[:, self.n_prefix :] - self.patch_mean) @ self.weight.T
-        if mask is None:
-            return patches, patches.mean(1), attention
-        real = mask[:, self.n_prefix :, None]
-        return patches, (patches * real).sum(1) / real.sum(1), attention
+        patches, pooled = self.bridge(self.vit.norm(z), mask)
+        return patches, pooled, attention
 
 
 def load_small() -> Small:
