@@ -14,7 +14,7 @@ import tyro
 
 from sae.errors import InsightError
 
-from . import build, cache, concepts, demo, explain, info, name, relate, train
+from . import backbones, build, cache, concepts, demo, explain, info, name, relate, train
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo.demo,
@@ -22,6 +22,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "explain": explain.explain,
     "concepts": concepts.concepts,
     "info": info.info,
+    "backbones": backbones.backbones,
     "cache": cache.cache,
     "train": train.train,
     "relate": relate.relate,
