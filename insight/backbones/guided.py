@@ -27,6 +27,7 @@ from .vit_blocks import last_values
 
 CODE_VERSION = "dino 1"  # change it when the same weights begin to give other vectors
 GAMMA = 0.2  # cosines below it count for nothing: `gamma` in CLIP-DINOiser's released configuration
+SMALL_GAMMA = 0.3  # for the values of `small`'s trunk (DINOv2 ViT-S/14), chosen on the train masks of MSRC
 EPSILON = 1e-6  # of the sum of weights, as in its code
 GUIDE = "timm:vit_base_patch16_224.dino"  # DINO ViT-B/16
 CELLS = 1 << 24  # of the correlations that are held at a time: 64 MB of float32
@@ -90,11 +91,12 @@ class Guided(Backbone):
     depth = width = n_prefix = 0
     has_class_token = False
 
-    def __init__(self, base: Backbone, guide: Backbone) -> None:
+    def __init__(self, base: Backbone, guide: Backbone, gamma: float = GAMMA) -> None:
         super().__init__()
         trunk_of(guide)  # an error now and not at the first photo
         self.base = base
         self.guide = guide
+        self.gamma = gamma
         self.name = f"{base.name}+dino"
         self.description = f"{base.description.rstrip('.')}; its patches pooled by what {guide.name} sees as alike."
         self.dim = base.dim
@@ -106,8 +108,8 @@ class Guided(Backbone):
 
     @cached_property
     def fingerprint(self) -> str:
-        """From the base's and the guide's."""
-        return fingerprint_of([self.base.fingerprint, CODE_VERSION, self.guide.fingerprint])
+        """From the base's, the guide's and gamma."""
+        return fingerprint_of([self.base.fingerprint, CODE_VERSION, self.guide.fingerprint, str(self.gamma)])
 
     def encode_image(self, images: Tensor) -> DenseFeatures:
         if self.guide is self.base:
@@ -117,7 +119,7 @@ class Guided(Backbone):
         else:
             features = self.base.encode_image(images)
             values = values_of(self.guide, images, features.grid)
-        return DenseFeatures(pool_alike(features.patches, values), features.pooled, features.grid)
+        return DenseFeatures(pool_alike(features.patches, values, self.gamma), features.pooled, features.grid)
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """The base's."""
@@ -132,10 +134,9 @@ def load_dino(base: Backbone, guide: str | None = None) -> Guided:
     from .registry import load
 
     guide = guide or (base.name if isinstance(base, Small) else GUIDE)
-    if guide == base.name:
-        return Guided(base, base)
     try:
-        return Guided(base, load(guide))
+        seer = base if guide == base.name else load(guide)
+        return Guided(base, seer, SMALL_GAMMA if isinstance(seer, Small) else GAMMA)
     except InsightError as error:
         raise InsightError(
             f"{base.name}+dino needs the guide {guide}: {error}; insight.backbones.guided.load_dino also takes the name"
