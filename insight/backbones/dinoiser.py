@@ -197,9 +197,11 @@ class Dinoiser(Backbone):
         self.check_block(block)
         return self.base.prefix(images, block)
 
-    def between(self, z: Tensor, block: int, to: int, need_attention: bool = False) -> tuple[Tensor, Tensor | None]:
+    def between(
+        self, z: Tensor, block: int, to: int, need_attention: bool = False, grid: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         self.check_span(block, to)
-        return self.base.between(z, block, to, need_attention)
+        return self.base.between(z, block, to, need_attention, grid)
 
     def suffix(
         self, z: Tensor, block: int, need_attention: bool = False, grid: tuple[int, int] | None = None

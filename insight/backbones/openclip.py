@@ -86,9 +86,9 @@ def _tower(vision: Mapping[str, Any]) -> type[OpenClipModel]:
     from .openclip_vit import OpenClip, PoolerOpenClip
 
     if vision.get("timm_model_name"):
-        from .openclip_timm import TimmTower
+        from .openclip_timm import tower_class
 
-        return TimmTower
+        return tower_class(vision)
     if isinstance(vision.get("layers"), (list, tuple)):
         from .openclip_resnet import ResNetTower
 
