@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import difflib
 import pickle
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -23,6 +22,7 @@ import torch
 from sae.errors import InsightError
 
 from .base import short
+from .names import meant
 from .openclip_model import OpenClipModel
 from .weight_sources import impatient_hub
 
@@ -106,10 +106,9 @@ def _find(name: str) -> _Source:
     model, slash, pretrained = name.partition("/")
     known = open_clip.list_models()
     if model not in known:
-        close = difflib.get_close_matches(model, known, n=3, cutoff=0.5)
         raise InsightError(
-            f"open_clip has no model {model!r}; near it: {', '.join(close) or 'nothing'}"
-            " (`open_clip.list_models()` has all names)"
+            f"open_clip has no model {model!r}{meant(model, known)}; `insight backbones WORD` lists those with the word"
+            " in their name"
         )
     tags = open_clip.list_pretrained_tags_by_model(model)
     if not slash:
@@ -125,10 +124,9 @@ def _find(name: str) -> _Source:
             f"openclip:{name}: there is no file {path}; give the path of a checkpoint of {model} (safetensors"
             f" preferred) or one of the weights that open_clip knows: {_some(tags)}"
         )
-    close = difflib.get_close_matches(pretrained, tags, n=3, cutoff=0.5)
     raise InsightError(
-        f"open_clip has no weights {pretrained!r} for {model}; it has {_some(close or tags)}; a path of a checkpoint"
-        " on this machine works too"
+        f"open_clip has no weights {pretrained!r} for {model}{meant(pretrained, tags)}; it has {_some(tags)}; a path of"
+        " a checkpoint on this machine works too"
     )
 
 

@@ -1,129 +1,120 @@
-"""open_clip towers: the dense path equals its formula in float64, the image vector equals open_clip's own."""
+"""`openclip:NAME`: which name gives which weights, end to end through open_clip's own loader, and what goes wrong."""
 
+import hashlib
 import json
-import math
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from safetensors.torch import save_file
 
 from insight.backbones import Backbone, load
+from insight.backbones.base import hash_tensors
+from insight.backbones.openclip import load_openclip
 from sae.errors import InsightError
 
 TINY = {
     "embed_dim": 24,
-    "vision_cfg": {"image_size": 64, "layers": 3, "width": 48, "head_width": 16, "patch_size": 16},
+    "vision_cfg": {"image_size": 64, "layers": 2, "width": 48, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+    "quick_gelu": True,
 }
-
-BLOCK_KEYS = [
-    *(f"{layer}.{kind}" for layer in ("ln_1", "ln_2") for kind in ("weight", "bias")),
-    *(f"{layer}.{kind}" for layer in ("attn.out_proj", "mlp.c_fc", "mlp.c_proj") for kind in ("weight", "bias")),
-    *("attn.in_proj_weight", "attn.in_proj_bias"),
-]
+COLOURS = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    """A tiny untrained CLIP, with every weight moved off its start so that no term of the formula is zero or one."""
+    """A tiny CLIP whose every weight was moved off its start."""
     import open_clip
 
     folder = tmp_path_factory.mktemp("configs")
-    plain = {**TINY, "quick_gelu": True}
-    scaled = {**TINY, "vision_cfg": {**TINY["vision_cfg"], "ls_init_value": 0.3, "pool_type": "avg"}}
-    for name, config in (("insight-tiny", plain), ("insight-tiny-scaled", scaled)):
+    wider = {**TINY, "vision_cfg": {**TINY["vision_cfg"], "width": 64}}
+    deeper = {**TINY, "vision_cfg": {**TINY["vision_cfg"], "layers": 3}}
+    for name, config in (("insight-tiny", TINY), ("insight-wider", wider), ("insight-deeper", deeper)):
         (folder / f"{name}.json").write_text(json.dumps(config))
     open_clip.add_model_config(folder)
-    return disturbed(load("openclip:insight-tiny/"))
-
-
-def disturbed(backbone: Backbone) -> Backbone:
+    backbone = load("openclip:insight-tiny/")
     with torch.no_grad():
         for parameter in backbone.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
     return backbone
 
 
-def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    centred = x - x.mean(-1, keepdim=True)
-    return centred / (centred.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * weight + bias
+def save_as(backbone: Backbone, path: Path) -> Path:
+    state = {name: value.clone() for name, value in backbone.model.state_dict().items()}
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:  # as open_clip's own training leaves it
+        torch.save({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in state.items()}}, path)
+    return path
 
 
-def written_out(backbone: Backbone, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Patches and image vector by plain tensor operations in float64, photo by photo and head by head.
-
-    The published dense path: value of the last block, residual and MLP kept, final norm, projection.
-    """
-    w = {name: value.double() for name, value in backbone.model.visual.state_dict().items()}
-    mean = torch.tensor([0.48145466, 0.4578275, 0.40821073], dtype=torch.float64).view(3, 1, 1)
-    std = torch.tensor([0.26862954, 0.26130258, 0.27577711], dtype=torch.float64).view(3, 1, 1)
-    found = [written_out_photo(w, photo) for photo in (images.double() - mean) / std]
-    return torch.stack([dense for dense, _ in found]), torch.stack([pooled for _, pooled in found])
+def save_folder(backbone: Backbone, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    save_as(backbone, folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": COLOURS}))
+    return folder
 
 
-def written_out_photo(w: dict[str, Tensor], photo: Tensor) -> tuple[Tensor, Tensor]:
-    cells = [photo[:, r : r + 16, c : c + 16].reshape(-1) for r in range(0, 64, 16) for c in range(0, 64, 16)]
-    tokens = [w["class_embedding"], *(w["conv1.weight"].reshape(48, -1) @ cell for cell in cells)]
-    x = layer_norm(torch.stack(tokens) + w["positional_embedding"], w["ln_pre.weight"], w["ln_pre.bias"])
-    for block in range(3):
-        p = {key: w[f"transformer.resblocks.{block}.{key}"] for key in BLOCK_KEYS}
-        normed = layer_norm(x, p["ln_1.weight"], p["ln_1.bias"])
-        q, k, v = (normed @ p["attn.in_proj_weight"].T + p["attn.in_proj_bias"]).split(48, dim=1)
-        heads = []
-        for head in range(0, 48, 16):
-            scores = torch.exp(q[:, head : head + 16] @ k[:, head : head + 16].T / math.sqrt(16))
-            heads.append(scores / scores.sum(1, keepdim=True) @ v[:, head : head + 16])
-        dense = rest_of_block(p, x, v)
-        x = rest_of_block(p, x, torch.cat(heads, dim=1))
-    dense, x = (layer_norm(value, w["ln_post.weight"], w["ln_post.bias"]) @ w["proj"] for value in (dense, x))
-    return dense[1:], x[0]
+def same_features(found: Backbone, given: Backbone) -> None:
+    images, texts = torch.rand(2, 3, 64, 96), ["a dog", "two cats on a mat"]
+    one, other = found.encode_image(images), given.encode_image(images)
+    torch.testing.assert_close(one.patches, other.patches, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(one.pooled, other.pooled, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.encode_text(texts), given.encode_text(texts), atol=1e-5, rtol=1e-5)
 
 
-def rest_of_block(p: dict[str, Tensor], x: Tensor, value: Tensor) -> Tensor:
-    y = x + value @ p["attn.out_proj.weight"].T + p["attn.out_proj.bias"]
-    hidden = layer_norm(y, p["ln_2.weight"], p["ln_2.bias"]) @ p["mlp.c_fc.weight"].T + p["mlp.c_fc.bias"]
-    hidden = hidden / (1 + torch.exp(-1.702 * hidden))  # the quick GELU
-    return y + hidden @ p["mlp.c_proj.weight"].T + p["mlp.c_proj.bias"]
+@pytest.mark.parametrize("file", ["weights.safetensors", "epoch_3.pt"])
+def test_a_checkpoint_on_this_machine_gives_the_features_of_the_model_that_was_saved(
+    tiny: Backbone, tmp_path: Path, file: str
+) -> None:
+    path = save_as(tiny, tmp_path / file)
+    found = load(f"openclip:insight-tiny/{path}")
+    assert found.name == f"openclip:insight-tiny/{path}"
+    assert str(path) in found.description
+    same_features(found, tiny)
 
 
-def test_dense_patches_equal_the_formula(tiny: Backbone) -> None:
-    images = torch.rand(2, 3, 64, 64)
-    found = tiny.encode_image(images)
-    dense, pooled = written_out(tiny, images)
-    assert found.grid == tiny.grid == (4, 4)
-    torch.testing.assert_close(found.patches.double(), dense, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(found.pooled.double(), pooled, atol=1e-4, rtol=1e-4)
+def test_a_folder_gives_its_weights_and_its_colours(tiny: Backbone, tmp_path: Path) -> None:
+    folder = save_folder(tiny, tmp_path / "model")
+    found = load(f"openclip:local-dir:{folder}")
+    assert found.name == f"openclip:local-dir:{folder}"
+    assert found.colour_mean.flatten().tolist() == pytest.approx(COLOURS["mean"])
+    assert found.colour_std.flatten().tolist() == pytest.approx(COLOURS["std"])
+    same = load(f"openclip:insight-tiny/{folder / 'open_clip_model.safetensors'}")
+    same.set_colours(**COLOURS)
+    same_features(found, same)
 
 
-@pytest.mark.parametrize("name", ["insight-tiny", "insight-tiny-scaled"])
-def test_the_image_vector_is_the_models_own(tiny: Backbone, name: str) -> None:
-    backbone = disturbed(load(f"openclip:{name}/"))
-    images = torch.rand(3, 3, 64, 64)
-    own = backbone.model.encode_image(backbone.normalise_colours(images))
-    torch.testing.assert_close(backbone.encode_image(images).pooled, own, atol=1e-5, rtol=1e-4)
+def test_a_repository_that_the_hubs_client_keeps_is_found_without_the_hub(
+    tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: Path
+) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    repository, commit = tmp_path / "models--insight--tiny", "0" * 40
+    folder = save_folder(tiny, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    same_features(load("openclip:hf-hub:insight/tiny"), load(f"openclip:local-dir:{folder}"))
 
 
-@pytest.mark.parametrize("block", [0, 1, 2])
-def test_cut_in_two_it_gives_the_same(tiny: Backbone, block: int) -> None:
-    images = torch.rand(2, 3, 64, 64).requires_grad_()
-    whole = tiny.encode_image(images)
-    part, attention = tiny.suffix(tiny.prefix(images, block), block, need_attention=True)
-    torch.testing.assert_close(part.patches, whole.patches, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(part.pooled, whole.pooled, atol=1e-5, rtol=1e-4)
-    assert attention is not None
-    assert attention.shape == (2, 3, 17, 17)
-    torch.testing.assert_close(attention.sum(-1), torch.ones(2, 3, 17))
-    gradients = torch.autograd.grad(part.pooled.square().sum(), [attention, images])
-    assert all(gradient.abs().max() > 0 for gradient in gradients)
+def test_the_way_is_in_the_name_the_description_and_the_fingerprint_but_not_the_value_path(tiny: Backbone) -> None:
+    plain, sclip = load("openclip:insight-tiny/"), load_openclip("insight-tiny/", "sclip").freeze()
+    assert (plain.name, sclip.name) == ("openclip:insight-tiny/", "openclip:insight-tiny/+sclip")
+    assert plain.description == "open_clip's insight-tiny, weights untrained."
+    assert "SCLIP" in sclip.description
+    for backbone in (plain, sclip):  # as caches carry them
+        parts = [backbone.name, "openclip 1", hash_tensors(backbone.model.state_dict())]
+        assert backbone.fingerprint == hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def test_larger_photos_get_resized_positions(tiny: Backbone) -> None:
-    found = tiny.encode_image(torch.rand(1, 3, 128, 128))
-    assert found.grid == (8, 8)
-    same = tiny._positions((4, 4))
-    assert same is tiny.model.visual.positional_embedding
-    flat = tiny.model.visual.positional_embedding[1:].mean(0)
-    torch.testing.assert_close(tiny._positions((8, 8))[1:].mean(0), flat, atol=0.1, rtol=0.1)
+def test_the_fingerprint_follows_the_weights(tiny: Backbone) -> None:
+    first, second = load("openclip:insight-tiny/"), load("openclip:insight-tiny/")
+    assert first.fingerprint == second.fingerprint != tiny.fingerprint
 
 
 def test_texts_are_unit_vectors_of_the_text_tower(tiny: Backbone) -> None:
@@ -136,27 +127,95 @@ def test_texts_are_unit_vectors_of_the_text_tower(tiny: Backbone) -> None:
     assert tiny.encode_text([]).shape == (0, 24)
 
 
+@pytest.mark.parametrize("file", ["half.safetensors", "half.pt"])
+@pytest.mark.parametrize("loader", [load_openclip, lambda name: load(f"openclip:{name}")])
+def test_half_a_download_is_named(tiny: Backbone, tmp_path: Path, loader: Callable[[str], Backbone], file: str) -> None:
+    path = save_as(tiny, tmp_path / file)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InsightError, match=f"{path} .*(fetch|get) it again") as caught:
+        loader(f"insight-tiny/{path}")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
-    ("name", "reason"),
+    ("other", "found"), [("insight-wider", "size mismatch for visual"), ("insight-deeper", "Missing key.*resblocks.2")]
+)
+def test_weights_of_another_model_are_named(tiny: Backbone, tmp_path: Path, other: str, found: str) -> None:
+    path = save_as(tiny, tmp_path / "weights.safetensors")
+    with pytest.raises(InsightError, match=f"{path} holds the weights of another model .*{found}.*name the model"):
+        load(f"openclip:{other}/{path}")
+
+
+def test_a_checkpoint_is_never_unpickled(tiny: Backbone, tmp_path: Path) -> None:
+    path, written = tmp_path / "weights.pt", tmp_path / "written"
+
+    class Harmful:
+        def __reduce__(self) -> tuple:
+            return Path.touch, (written,)
+
+    for save in (torch.save, lambda thing, where: where.write_bytes(pickle.dumps(thing))):
+        save({"state_dict": Harmful()}, path)
+        with pytest.raises(InsightError, match=f"{path} is no plain file of tensors and is not unpickled") as caught:
+            load(f"openclip:insight-tiny/{path}")
+        assert "\n" not in str(caught.value)
+        assert not written.exists()
+
+
+def test_a_scripted_model_is_not_run(tiny: Backbone, tmp_path: Path) -> None:
+    path = tmp_path / "ViT-B-16.pt"
+    torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
+    with pytest.raises(InsightError, match=r"is no plain file of tensors .* save the state dict of its model"):
+        load(f"openclip:insight-tiny/{path}")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
     [
-        ("RN50/openai", "ResNet"),
-        ("ViT-B-16-SigLIP/webli", "timm"),
-        ("coca_ViT-B-32/laion2b_s13b_b90k", "attentional_pool"),
+        ("ViT-B-61/openai", "no model 'ViT-B-61'.*did you mean .*ViT-B-16"),
+        ("ViT-B-16", "expected openclip:MODEL/PRETRAINED, .* trained are openai"),
+        ("ViT-B-16/laion2b_s34b_b88", "no weights 'laion2b_s34b_b88' for ViT-B-16 .did you mean laion2b_s34b_b88k"),
+        ("insight-tiny/no_such_tag", "no weights 'no_such_tag' for insight-tiny; it has none"),
+        ("insight-tiny/nowhere/weights.safetensors", "no file nowhere/weights.safetensors; give the path"),
+        ("local-dir:nowhere", "expected a folder with open_clip_config.json and a checkpoint .*found 0 files"),
     ],
 )
-def test_towers_without_a_dense_path_are_refused_before_any_download(name: str, reason: str) -> None:
-    with pytest.raises(InsightError, match=reason):
+def test_what_is_not_there_ends_in_one_line(tiny: Backbone, name: str, said: str) -> None:
+    with pytest.raises(InsightError, match=said) as caught:
         load(f"openclip:{name}")
+    assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_model_or_tag_ends_in_one_line(tiny: Backbone) -> None:
-    for name in ("no-such-model/tag", "insight-tiny/no_such_tag"):
-        with pytest.raises(InsightError) as caught:
-            load(f"openclip:{name}")
+def test_a_folder_without_weights_or_with_another_configuration_is_refused(tiny: Backbone, tmp_path: Path) -> None:
+    bare = save_folder(tiny, tmp_path / "bare")
+    (bare / "open_clip_model.safetensors").unlink()
+    odd = save_folder(tiny, tmp_path / "odd")
+    (odd / "open_clip_config.json").write_text('{"model_cfg": {"embed_dim": 24}}')
+    deeper = save_folder(tiny, tmp_path / "deeper")
+    config = {**TINY, "vision_cfg": {**TINY["vision_cfg"], "layers": 3}}
+    (deeper / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    for folder, said in ((bare, "found 1 files and not both"), (odd, "vision_cfg"), (deeper, "of another model")):
+        with pytest.raises(InsightError, match=f"{said}.*") as caught:
+            load(f"openclip:local-dir:{folder}")
+        assert str(folder) in str(caught.value)
         assert "\n" not in str(caught.value)
+        shutil.rmtree(folder)
 
 
-def test_the_fingerprint_follows_the_weights(tiny: Backbone) -> None:
-    first, second = load("openclip:insight-tiny/"), load("openclip:insight-tiny/")
-    assert first.fingerprint == second.fingerprint != tiny.fingerprint
-    assert first.name == "openclip:insight-tiny/"  # the slash that means untrained stays in the name
+@pytest.mark.parametrize("name", ["ViT-B-32/laion2b_s34b_b79k", "hf-hub:insight/nowhere"])
+def test_a_hub_that_is_away_ends_in_one_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: Path
+) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(InsightError, match="go online once so that open_clip can fetch it, or use `small`") as caught:
+        load(f"openclip:{name}")
+    assert "\n" not in str(caught.value)
+
+
+def test_names_with_a_scheme_need_a_newer_open_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import open_clip
+
+    monkeypatch.delattr(open_clip.factory, "parse_model_name")
+    with pytest.raises(InsightError, match="does not know local-dir: names; update it"):
+        load(f"openclip:local-dir:{tmp_path}")
