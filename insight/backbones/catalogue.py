@@ -125,7 +125,7 @@ def _describe_timm(name: Name, place: Place, measured: bool) -> Entry:
 
     config = timm.get_pretrained_cfg(name.model)
     image_size = int(config.input_size[-1]) if config else None
-    model = None
+    model: Any = None
     if measured:
         with suppress(Exception), torch.device("meta"):  # a few models compute with values while they are built
             model = timm.create_model(name.model, pretrained=False)
@@ -168,10 +168,8 @@ def _openclip_shape(config: dict[str, Any]) -> Any:
 
 def _timm_patch(model: Any) -> int | None:
     """Pixels from one patch to the next in what the model's `forward_features` gives."""
-    reduction = getattr(model, "feature_info", None)
-    with suppress(TypeError, KeyError, IndexError):
-        return int(reduction[-1]["reduction"])
-    return None
+    maps = getattr(model, "feature_info", None)
+    return int(maps[-1]["reduction"]) if maps else None
 
 
 def _grid(image_size: int | None, patch: int | None) -> tuple[int, int] | None:

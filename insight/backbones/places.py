@@ -111,8 +111,9 @@ def _place_of_timm(model: str) -> Place:
         return Place(f"the hub ({config.hf_hub_id})", here, "the hub's cache")
     from torch.hub import get_dir
 
-    file = Path(get_dir()) / "checkpoints" / Path(config.url).name
-    return Place(config.url, file if file.is_file() else None, "torch's cache")
+    url = str(config.url)
+    file = Path(get_dir()) / "checkpoints" / Path(url).name
+    return Place(url, file if file.is_file() else None, "torch's cache")
 
 
 def _as_safetensors(filename: str) -> str:
