@@ -114,13 +114,13 @@ class OfNames(Speaker):
 
 def teacher(texts_of: Speaker, kept: Path) -> OfNames:
     """EfficientNet-Lite0 with ImageNet's 1,000 names, its texts in the space of another speaker's."""
-    from scripts.bridge.teacher import SHA256, SIZE, Teacher, teacher_names
+    from scripts.bridge.teacher import SHA256, SIZE, Teacher, teacher_classes
 
     def build() -> nn.Module:
         return nn.Sequential(Teacher(), nn.Softmax(1)).eval()
 
     posterior = Network("efficientnet-lite0", SHA256 + " posterior 1", CentreSquare(SIZE), build)
-    return OfNames("the teacher's names", posterior, teacher_names(), texts_of, kept)
+    return OfNames("the teacher's names", posterior, list(teacher_classes().values()), texts_of, kept)
 
 
 def check_is_backbone(speaker: OfBridge, backbone: Backbone, photos: Photos) -> None:
