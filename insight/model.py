@@ -26,7 +26,7 @@ from sae.files import read_json
 from .backbones import Backbone, DenseFeatures
 from .backbones import load as load_backbone
 from .concept import Concept, load_concepts
-from .data import decode
+from .data.decode import decode, to_rgb
 from .explanation import ConceptEvidence, Explanation
 
 PHOTO_PIXELS = 640
@@ -103,10 +103,12 @@ class ConceptModel:
     def explain(self, image: Path | str | Image.Image, *, top: int | None = 20) -> Explanation:
         """Which concepts a photo holds, where, and what they belong to: its `top` strongest (None: all).
 
-        `image` is a path or a PIL image. The backbone sees the photo's centre square, and so do the maps.
+        `image` is a path or a PIL image of any mode; `insight.data.decode` says what becomes of transparency, 16 bits
+        and the like, and `BadImage` (an `InsightError`) is raised where there is no picture. The backbone sees the
+        photo's centre square, and so do the maps.
         """
         source = "image" if isinstance(image, Image.Image) else str(image)
-        photo = image.convert("RGB") if isinstance(image, Image.Image) else decode(Path(image))
+        photo = to_rgb(image, source) if isinstance(image, Image.Image) else decode(Path(image))
         transform = self.backbone.transform
         codes, features = self.encode(transform(photo)[None])
         side = min(PHOTO_PIXELS, *photo.size)

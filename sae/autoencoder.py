@@ -73,7 +73,7 @@ class SparseAutoencoder(nn.Module):
         encoder, decoder, encoder_bias, decoder_bias = self.weights
         own = Weights(encoder[:size], decoder[:size], encoder_bias[:size], decoder_bias)
         with torch.autocast(tokens.device.type, enabled=False):  # which pairs are active is not for rounding to decide
-            pre = Preactivations(own, tokens - decoder_bias)
+            pre = Preactivations(own, (tokens - decoder_bias).contiguous())  # kernels read memory row by row
             if self.config.selection == "topk":
                 return TopK(self.config.k)(pre)
             return above_threshold(pre, self.threshold[:size] if self.config.threshold_per_concept else self.threshold)

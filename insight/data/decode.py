@@ -94,7 +94,16 @@ def opened(file: Path | bytes, place: str) -> Iterator[Image.Image]:
 
 
 def to_rgb(image: Image.Image, place: str) -> Image.Image:
-    """An image that is loaded, of any mode → RGB and upright; `BadImage` where its pixels have no colours."""
+    """A PIL image of any mode → RGB and upright, by the rules of `decode`; `BadImage` where its pixels have no colours.
+
+    One that was opened and not loaded yet is loaded; `BadImage` if its file turns out to be damaged.
+    """
+    if not image.width * image.height:
+        raise BadImage(place, f"no pixels: {image.width} × {image.height}")
+    try:
+        image.load()
+    except Exception as error:  # as in `opened`
+        raise BadImage(place, f"damaged ({_first_line(error)})") from None
     turn = _turn(image)
     rgb = _rgb(image, place)
     return rgb if turn is None else rgb.transpose(turn)

@@ -31,6 +31,12 @@ def test_codes_are_the_latents_above_the_threshold(sae, generator):
     torch.testing.assert_close(sae.encode(x).dense(), dense_codes(sae, x))
 
 
+def test_features_may_lie_in_memory_in_any_way(sae, generator):
+    x = torch.randn(6, 50, generator=generator).T
+    torch.testing.assert_close(sae.encode(x).dense(), sae.encode(x.contiguous()).dense())
+    torch.testing.assert_close(sae(x), sae(x.contiguous()))
+
+
 def test_without_a_measured_threshold_every_positive_latent_is_active(sae, generator):
     x = torch.randn(50, 6, generator=generator)
     sae.threshold.fill_(-1)
