@@ -27,7 +27,7 @@ CUSTOM = ("block_type", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_a
 class OpenClip(OpenClipModel, Transformer):
     """A CLIP model whose vision tower is open_clip's own VisionTransformer."""
 
-    ways = ("value", "tokens", "sclip", "clearclip")
+    ways: tuple[str, ...] = ("value", "tokens", "sclip", "clearclip")
     n_prefix = 1
     has_class_token = True
 
@@ -125,7 +125,7 @@ class PoolerOpenClip(OpenClip):
     value path is behind the last block, which stays as it was trained.
     """
 
-    ways = ("value",)
+    ways: tuple[str, ...] = ("value",)
 
     def finish(
         self, z: Tensor, mask: Tensor | None = None, need_attention: bool = False
