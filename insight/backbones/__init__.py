@@ -3,5 +3,15 @@
 from .base import Backbone, CentreSquare, DenseFeatures
 from .layers import encode_together
 from .registry import load, load_together
+from .sliding import FitPatches, encode_windows
 
-__all__ = ["Backbone", "CentreSquare", "DenseFeatures", "encode_together", "load", "load_together"]
+__all__ = [
+    "Backbone",
+    "CentreSquare",
+    "DenseFeatures",
+    "FitPatches",
+    "encode_together",
+    "encode_windows",
+    "load",
+    "load_together",
+]

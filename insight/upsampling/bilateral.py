@@ -53,8 +53,8 @@ def joint_bilateral(
         weights = exponent.masked_fill(~inside, -torch.inf).softmax(-1)  # far colours would underflow without it
         places = (first + patches).flatten(0, 2)
         mixed = F.embedding_bag(places, table, per_sample_weights=weights.flatten(0, 2), mode="sum")
-        bands.append(mixed.reshape(batch, bottom - top, -1, channels).permute(0, 3, 1, 2))
-    return torch.cat(bands, dim=2).to(maps.dtype)
+        bands.append(mixed.reshape(batch, bottom - top, -1, channels).to(maps.dtype))
+    return torch.cat(bands, dim=1).permute(0, 3, 1, 2)
 
 
 def _neighbours(
