@@ -131,6 +131,32 @@ def test_texts_are_unit_vectors_of_the_text_tower(tiny: Backbone) -> None:
     assert tiny.encode_text([]).shape == (0, 24)
 
 
+def test_texts_go_through_a_text_tower_of_transformers_too(
+    tmp_path_factory: pytest.TempPathFactory, no_network: Path
+) -> None:
+    """A BERT whose words are averaged: what its own parts give, whatever the other texts of the batch."""
+    import open_clip
+    from transformers import BertConfig, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bert")
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "cat"]))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    BertConfig(
+        vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    ).save_pretrained(folder)
+    text = {"hf_model_name": str(folder), "hf_tokenizer_name": str(folder), "hf_pooler_type": "mean_pooler"}
+    file = folder / "insight-bert.json"
+    file.write_text(json.dumps({**TINY, "text_cfg": {**text, "context_length": 9, "hf_proj_type": "linear"}}))
+    open_clip.add_model_config(file)
+    backbone = load("openclip:insight-bert/")
+    found = backbone.encode_text(["a dog", "a cat a dog"])
+    for vector, ids in zip(found, ([2, 5, 6, 3], [2, 5, 7, 5, 6, 3]), strict=True):
+        tower = backbone.model.text
+        words = tower.transformer(input_ids=torch.tensor([ids])).last_hidden_state[0]
+        own = tower.proj(words.mean(0))
+        torch.testing.assert_close(vector, own / own.norm(), atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("file", ["half.safetensors", "half.pt"])
 @pytest.mark.parametrize("loader", [load_openclip, lambda name: load(f"openclip:{name}")])
 def test_half_a_download_is_named(tiny: Backbone, tmp_path: Path, loader: Callable[[str], Backbone], file: str) -> None:
@@ -157,7 +183,7 @@ def test_a_checkpoint_is_never_unpickled(tiny: Backbone, tmp_path: Path) -> None
         def __reduce__(self) -> tuple:
             return Path.touch, (written,)
 
-    for save in (torch.save, lambda thing, where: where.write_bytes(pickle.dumps(thing))):
+    for save in (torch.save, lambda thing, where: where.write_bytes(pickle.dumps(thing, protocol=2))):
         save({"state_dict": Harmful()}, path)
         with pytest.raises(InsightError, match=f"{path} is no plain file of tensors and is not unpickled") as caught:
             load(f"openclip:insight-tiny/{path}")
