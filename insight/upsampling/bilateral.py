@@ -37,7 +37,7 @@ def joint_bilateral(
     batch, channels, height, width = maps.shape
     guide = guide.to(precise)
     colours = F.adaptive_avg_pool2d(guide, (height, width)).flatten(2)
-    table = maps.to(precise).flatten(2).mT.reshape(-1, channels)  # a row for each patch of each photo
+    table = maps.to(precise).flatten(2).mT.reshape(-1, channels).contiguous()  # a row for each patch
     first = torch.arange(batch, device=maps.device).view(-1, 1, 1, 1) * (height * width)
     across, columns, from_columns = _neighbours(0, guide.shape[3], width, guide.shape[3], radius, guide)
     rows_at_once = max(1, WEIGHTS_AT_ONCE // (batch * guide.shape[3] * (2 * radius + 1) ** 2))
