@@ -42,7 +42,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from insight.backbones import Backbone, load
 from insight.backbones.dinoiser import FROM_END, Convolutions, Dinoiser, tap
-from insight.backbones.guided import GAMMA, GUIDE, correlations, trunk_of, values_of
+from insight.backbones.guided import GAMMA, GUIDE, as_guide, correlations, values_of
 from insight.data import ImageFolder
 from sae.errors import InsightError
 from sae.files import atomic_write, write_json
@@ -73,14 +73,13 @@ class Training:
     """Two convolutions, their optimiser and the losses so far; `Recipe` and `Drawn` say all the rest."""
 
     def __init__(self, base: Backbone, guide: Backbone, drawn: Drawn, recipe: Recipe) -> None:
-        trunk_of(guide)
         if recipe.size % base.patch:
             raise InsightError(f"expected a size of whole patches of {base.patch} pixels, found --size {recipe.size}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             convolutions = Convolutions(base.width, foreground=drawn.saliency is not None)
         self.backbone = Dinoiser(base, convolutions)  # refuses towers that it cannot be made for
-        self.base, self.guide, self.drawn, self.recipe = base, guide, drawn, recipe
+        self.base, self.guide, self.drawn, self.recipe = base, as_guide(guide), drawn, recipe
         self.device = base.colour_mean.device
         self.convolutions = convolutions.to(self.device)
         groups = [

@@ -12,7 +12,6 @@ takes over. Patches that no other resembles keep themselves: C_pp = 1.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,28 +55,27 @@ def pool_alike(patches: Tensor, vectors: Tensor, gamma: float = GAMMA) -> Tensor
     return torch.cat([pool(patches, correlations(vectors, gamma, part)) for part in rows], dim=1)
 
 
-def trunk_of(guide: Backbone) -> Any:
-    """The timm vision transformer in a guide; `InsightError` unless it is one, or `small`, whose trunk is one."""
-    if isinstance(guide, TimmTransformer):
-        return guide.model
-    if isinstance(guide, Small):
-        return guide.vit
-    raise InsightError(
-        f"the guide {guide.name} has no values to compare patches by; expected a plain vision transformer of timm such"
-        f" as {GUIDE}, or small"
-    )
+def as_guide(guide: Backbone) -> TimmTransformer | Small:
+    """The guide itself; `InsightError` unless patches can be compared by the values of its last block."""
+    if not isinstance(guide, (TimmTransformer, Small)):
+        raise InsightError(
+            f"the guide {guide.name} has no values to compare patches by; expected a vision transformer of timm such as"
+            f" {GUIDE}, or small"
+        )
+    last_values(guide.vit, guide.colour_mean.new_zeros(1, 1, guide.width))  # has blocks of a known make
+    return guide
 
 
-def values_of(guide: Backbone, images: Tensor, grid: tuple[int, int]) -> Tensor:
+def values_of(guide: TimmTransformer | Small, images: Tensor, grid: tuple[int, int]) -> Tensor:
     """Values [B, h*w, width] of the guide's last block, for a grid (h, w) that need not be the photos' own.
 
     The guide sees photos [B, 3, H, W] in [0, 1] resized (bicubic, antialiased) to h x w of its own patches, and not
-    resized where they have that size. `InsightError` as of `trunk_of`.
+    resized where they have that size.
     """
     size = (grid[0] * guide.patch, grid[1] * guide.patch)
     if images.shape[-2:] != size:
         images = interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-    return last_values(trunk_of(guide), guide.prefix(images, guide.depth - 1))[:, guide.n_prefix :]
+    return last_values(guide.vit, guide.prefix(images, guide.depth - 1))[:, guide.n_prefix :]
 
 
 class Guided(Backbone):
@@ -93,9 +91,8 @@ class Guided(Backbone):
 
     def __init__(self, base: Backbone, guide: Backbone, gamma: float = GAMMA) -> None:
         super().__init__()
-        trunk_of(guide)  # an error now and not at the first photo
         self.base = base
-        self.guide = guide
+        self.guide = as_guide(guide)
         self.gamma = gamma
         self.name = f"{base.name}+dino"
         self.description = f"{base.description.rstrip('.')}; its patches pooled by what {guide.name} sees as alike."
@@ -115,7 +112,7 @@ class Guided(Backbone):
         if self.guide is self.base:
             z = self.base.prefix(images, self.base.depth - 1)
             features, _ = self.base.suffix(z, self.base.depth - 1, grid=self.grid_for(images))
-            values = last_values(trunk_of(self.base), z)[:, self.base.n_prefix :]
+            values = last_values(self.guide.vit, z)[:, self.base.n_prefix :]
         else:
             features = self.base.encode_image(images)
             values = values_of(self.guide, images, features.grid)

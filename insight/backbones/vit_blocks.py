@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sae.errors import InsightError
 
 READABLE = ("Attention", "EvaAttention", "AttentionRope")  # timm's classes whose probabilities pass through attn_drop
+PRE_NORM = ("Block", "EvaBlock")  # timm's blocks whose attention is given `norm1` of the tokens
 
 
 def first_tokens(vit: Any, images: Tensor) -> Tensor:
@@ -100,14 +101,17 @@ def _with_attention(layer: Any, z: Tensor, keywords: dict[str, Any]) -> tuple[Te
 
 
 def last_values(vit: Any, z: Tensor) -> Tensor:
-    """Values [B, N, width] of the last block, its heads one behind the other, from the tokens that go into it.
+    """Values [B, N, d] of the last block, its heads one behind the other, from the tokens that go into it.
 
-    Only the third of the projection that makes them is computed. `InsightError` for blocks of another make.
+    Queries and keys are not computed. `InsightError` for blocks that do not begin with a norm and a known attention.
     """
     layer = vit.blocks[-1]
-    projection = getattr(getattr(layer, "attn", None), "qkv", None)
-    if not isinstance(projection, nn.Linear) or projection.out_features != 3 * z.shape[-1]:
+    attn: Any = getattr(layer, "attn", None)
+    if type(layer).__name__ not in PRE_NORM or type(attn).__name__ not in READABLE:
         raise InsightError(f"cannot read the values of {type(layer).__name__}; use a plain vision transformer")
-    width = z.shape[-1]
-    bias = None if projection.bias is None else projection.bias[2 * width :]
-    return nn.functional.linear(layer.norm1(z), projection.weight[2 * width :], bias)
+    normed = layer.norm1(z)
+    if getattr(attn, "v_proj", None) is not None:
+        return attn.v_proj(normed)
+    start = attn.qkv.out_features // 3 * 2
+    bias = getattr(attn, "v_bias", None) if attn.qkv.bias is None else attn.qkv.bias[start:]
+    return nn.functional.linear(normed, attn.qkv.weight[start:], bias)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from insight.backbones import Backbone, guided, load
 from insight.backbones.guided import Guided, correlations, load_dino, pool, pool_alike, values_of
 from insight.backbones.small import Small
+from insight.backbones.timm_vision import TimmTransformer
 from sae.errors import InsightError
 
 TOWER = {"layers": 2, "width": 48, "head_width": 16}
@@ -75,14 +76,31 @@ def test_a_cosine_of_gamma_counts_and_one_below_does_not() -> None:
     assert correlations(vectors, gamma=0.61)[0, 0, 1] == 0
 
 
-def test_values_are_what_the_last_block_projects(guide: Backbone) -> None:
-    images = torch.rand(2, 3, 48, 32).double()
-    projected = []
-    hook = guide.model.blocks[-1].attn.qkv.register_forward_hook(lambda module, args, output: projected.append(output))
-    guide.encode_image(images)
-    hook.remove()
-    found = values_of(guide, images, (3, 2))
-    torch.testing.assert_close(found, projected[0][:, guide.n_prefix :, -guide.width :])
+@pytest.mark.parametrize("name", ["test_vit", "eva02_tiny_patch14_224", "vit_small_patch16_rope_224"])
+def test_values_are_what_the_last_block_attends_to(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide, attended = load(f"timm:{name}/"), []
+    with torch.no_grad():
+        for parameter in guide.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)  # no bias is zero
+    images = torch.rand(2, 3, 3 * guide.patch, 2 * guide.patch)
+    attend = nn.functional.scaled_dot_product_attention
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            nn.functional, "scaled_dot_product_attention", lambda *a, **k: attended.append(a[2]) or attend(*a, **k)
+        )
+        guide.encode_image(images)
+    expected = attended[-1].transpose(1, 2).flatten(2)[:, guide.n_prefix :]  # the heads one behind the other
+    torch.testing.assert_close(values_of(guide, images, (3, 2)), expected, atol=1e-4, rtol=1e-4)
+    assert len(attended) == guide.depth
+
+
+def test_blocks_that_do_not_begin_with_a_norm_are_refused(towers: dict[int, Backbone]) -> None:
+    import timm
+    from timm.models.vision_transformer import ResPostBlock
+
+    guide = TimmTransformer("post", timm.create_model("test_vit", block_fn=ResPostBlock, init_values=1.0))
+    with pytest.raises(InsightError, match="cannot read the values of ResPostBlock"):
+        Guided(towers[16], guide)
 
 
 def test_the_guide_sees_as_many_patches_as_the_base(guide: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
