@@ -18,7 +18,7 @@ def patch_colours(guide: Tensor, h: int, w: int) -> list[list[Tensor]]:
 
 
 def written_out(maps: Tensor, guide: Tensor, radius: int, spatial: float, colour: float) -> Tensor:
-    """The paper's equation 3 in float64, photo by photo, pixel by pixel and patch by patch."""
+    """The paper's sum in float64, photo by photo, pixel by pixel and patch by patch."""
     _, _, h, w = maps.shape
     _, _, height, width = guide.shape
     found = maps.new_zeros(*maps.shape[:2], height, width)
