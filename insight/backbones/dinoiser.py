@@ -235,8 +235,8 @@ def load_dinoiser(base: Backbone, weights: Path | None = None) -> Dinoiser:
     """
     if weights is None and not weights_file(base).is_file():
         raise InsightError(
-            f"{weights_file(base)}: the convolutions of {base.name}+dinoiser are not there; get {PUBLISHED} (7 MB, made"
-            f" for {PUBLISHED_BASE}) and import it with insight.backbones.dinoiser.import_published, or train them with"
-            " scripts/train_dinoiser.py"
+            f"{weights_file(base)}: the convolutions of {base.name}+dinoiser are not there; get {PUBLISHED}"
+            f" (about 7 MB, made for {PUBLISHED_BASE}) and import it with insight.backbones.dinoiser.import_published,"
+            " or train them with scripts/train_dinoiser.py"
         )
     return Dinoiser(base, read_convolutions(weights or weights_file(base)))

@@ -136,6 +136,6 @@ def load_dino(base: Backbone, guide: str | None = None) -> Guided:
         return Guided(base, seer, SMALL_GAMMA if isinstance(seer, Small) else GAMMA)
     except InsightError as error:
         raise InsightError(
-            f"{base.name}+dino needs the guide {guide}: {error}; insight.backbones.guided.load_dino also takes the name"
-            " of a guide that is here"
+            f"{base.name}+dino needs its guide: {error}; insight.backbones.guided.load_dino also takes the name of a"
+            " guide that is here"
         ) from None

@@ -194,7 +194,7 @@ def test_what_is_no_plain_vision_transformer_cannot_guide(towers: dict[int, Back
 
 def test_without_the_guides_weights_the_error_says_which(towers: dict[int, Backbone], no_network: Path) -> None:
     with pytest.raises(
-        InsightError, match=r"insight-guided-16/\+dino needs the guide timm:vit_base_patch16_224.dino"
+        InsightError, match=r"insight-guided-16/\+dino needs its guide: timm:vit_base_patch16_224.dino"
     ) as e:
         load_dino(towers[16])
     assert "\n" not in str(e.value)
