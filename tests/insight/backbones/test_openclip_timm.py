@@ -233,7 +233,7 @@ def adds(configs: Any, name: str, vision: dict[str, Any]) -> None:
     ("vision", "reason"),
     [
         (tower("resnet50", "rot_attn", None), "has a timm tower pooled by rot_attn, which gives no dense patches here"),
-        (tower("test_vit_relpos", "token", None), "neither a plain row of blocks nor with a feature map"),
+        (tower("vit_relpos_small_patch16_224", "avg", None), "neither a plain row of blocks nor with a feature map"),
         (tower("vit_of_tomorrow", "map", None), "vit_of_tomorrow, which timm [0-9.]+ does not know; update it"),
     ],
 )
