@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -30,14 +33,32 @@ def bare_forward(name: str) -> Callable[[Tensor], Any]:
     raise InsightError(f"{name}: expected small or openclip:MODEL/ to compare with a bare tower")
 
 
+def with_known_words(name: str) -> str:
+    """`name`, or where its tokenizer is on a hub alone (SigLIP's), the same vision tower beside the words of CLIP."""
+    import open_clip
+
+    model = name.partition(":")[2].partition("/")[0]
+    config = open_clip.get_model_config(model) if name == f"openclip:{model}/" else None
+    if config is None or "hf_tokenizer_name" not in config["text_cfg"]:
+        return name
+    config["text_cfg"] = open_clip.get_model_config("ViT-B-16")["text_cfg"]
+    with TemporaryDirectory() as folder:
+        # Under another name, because open_clip asks the hub by the name alone.
+        file = Path(folder) / f"vision-tower-{len(open_clip.list_models())}.json"
+        file.write_text(json.dumps(config), encoding="utf-8")
+        open_clip.add_model_config(file)
+    return f"openclip:{file.stem}/"
+
+
 def speed_rows(name: str, rounds: int) -> list[dict[str, Any]]:
     """A row a round with images a second of both, taken one right after the other, each first in every second round.
 
     Photos are noise; the first forward of each is not counted.
     """
-    backbone = load(name)
+    name_here = with_known_words(name)
+    backbone = load(name_here)
     photos = torch.rand(BATCH, 3, backbone.image_size, backbone.image_size)
-    runs = {"images_per_s": backbone.encode_image, "bare_images_per_s": bare_forward(name)}
+    runs = {"images_per_s": backbone.encode_image, "bare_images_per_s": bare_forward(name_here)}
     rows = []
     with torch.inference_mode():
         for round_ in range(-1, rounds):

@@ -45,6 +45,7 @@ from benchmarks.probes.metrics import (
 )
 from benchmarks.probes.photos import CIFAR_CLASSES, Captioned, Masked, Named, Photos, mosaics
 from benchmarks.probes.speakers import OfBridge, OfNames, Speaker, check_is_backbone
+from benchmarks.probes.speed import with_known_words
 from benchmarks.probes.tokens import Network, folder_of, stream
 from insight.backbones import CentreSquare, DenseFeatures
 from insight.backbones.bridge import SHAPES, Bridge
@@ -471,3 +472,14 @@ def test_bridges_are_compared_on_the_tokens_of_small_alone(
     (tmp_path / "bridge").touch()
     with pytest.raises(InsightError, match="expected --backbone small"):
         alignment.main([*arguments, f"--bridge=a={tmp_path / 'bridge'}", "--backbone=openclip:ViT-S-32-alt/"])
+
+
+def test_towers_whose_tokenizer_is_on_a_hub_are_timed_beside_other_words() -> None:
+    import open_clip
+
+    assert with_known_words("small") == "small"
+    assert with_known_words("openclip:ViT-B-32/") == "openclip:ViT-B-32/"
+    name = with_known_words("openclip:ViT-B-16-SigLIP/")
+    config = open_clip.get_model_config(name.partition(":")[2].partition("/")[0])
+    assert config["vision_cfg"] == open_clip.get_model_config("ViT-B-16-SigLIP")["vision_cfg"]
+    assert "hf_tokenizer_name" not in config["text_cfg"]
