@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -175,7 +174,7 @@ def _why(source: _Source, error: Exception) -> str:
         return f"could not be loaded ({short(error)}); {what}, {HINT}"
     if "state_dict" in lines[0] and len(lines) > 1:
         return f"{source.file} holds the weights of another model ({lines[1][:120]}); name the model it was made for"
-    if isinstance(error, pickle.UnpicklingError) or "TorchScript" in lines[0]:
+    if type(error).__name__ == "UnpicklingError" or "TorchScript" in lines[0]:
         return (
             f"{source.file} is no plain file of tensors and is not unpickled; save the state dict of its model as"
             " safetensors"

@@ -21,7 +21,7 @@ def test_words_filter_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in lines] == ["openclip:ViT-B-16-SigLIP-512/webli"]
     assert " 815 " in lines[0]
     main(["backbones", "openclip"])
-    assert capsys.readouterr().out.splitlines()[-1].endswith("worked out for up to 20: add a word")
+    assert capsys.readouterr().out.splitlines()[-1].endswith("worked out for up to 40: add a word")
 
 
 def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
