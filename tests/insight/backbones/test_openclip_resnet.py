@@ -1,4 +1,4 @@
-"""open_clip's ResNet towers: patches and image vector equal their formulas in float64, at the trained and other sizes."""
+"""open_clip's ResNet towers: patches and image vector equal their formulas in float64, whatever the size."""
 
 import json
 import math

@@ -43,6 +43,18 @@ EVAS: dict[str, dict[str, Any]] = {
         "rope_grid_indexing": "xy",
         "attn_pool_num_heads": 4,
     },
+    "insight_dinov3": {
+        "dynamic_img_size": True,
+        "init_values": 0.4,
+        "num_reg_tokens": 4,
+        "qkv_bias": False,
+        "rope_rotate_half": True,
+        "rope_type": "dinov3",
+        "use_abs_pos_emb": False,
+        "use_fc_norm": False,
+        "use_rot_pos_emb": True,
+    },
+    "insight_mixed": {"global_pool": "token", "rope_type": "mixed", "use_rot_pos_emb": True},
 }
 default_cfgs = generate_default_cfgs(
     {
@@ -89,6 +101,16 @@ def insight_eva02(**keywords: Any) -> nn.Module:
 @register_model
 def insight_pe(**keywords: Any) -> nn.Module:
     return _built(Eva, "insight_pe", {**ROW, **EVAS["insight_pe"]}, keywords)
+
+
+@register_model
+def insight_dinov3(**keywords: Any) -> nn.Module:
+    return _built(Eva, "insight_dinov3", {**ROW, **EVAS["insight_dinov3"]}, keywords)
+
+
+@register_model
+def insight_mixed(**keywords: Any) -> nn.Module:
+    return _built(Eva, "insight_mixed", {**ROW, **EVAS["insight_mixed"]}, keywords)
 
 
 @register_model
