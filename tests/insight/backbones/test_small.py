@@ -5,13 +5,15 @@ import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import insight.backbones
 from insight.backbones.base import hash_tensors
+from insight.backbones.bridge import SHAPES, Bridge
 from insight.backbones.small import BRIDGE, Small
 from sae.errors import InsightError
 
@@ -111,17 +113,92 @@ def test_there_is_no_block_outside_the_model(small: Small, photos: Tensor, block
         small.prefix(photos, block)
 
 
+def random_bridge() -> dict[str, Tensor]:
+    return {name: torch.randn(shape) * 0.05 for name, shape in SHAPES.items()}
+
+
+def test_a_bridge_is_two_linear_maps_and_a_centred_text(tmp_path: Path) -> None:
+    tensors = random_bridge()
+    save_file(tensors, tmp_path / "bridge.safetensors")
+    bridge = Bridge.read(tmp_path / "bridge.safetensors")
+    tokens, vectors = torch.randn(3, 1 + 5, 384), torch.randn(4, 384)
+    patches, pooled = bridge(tokens)
+    weight, patch_mean, pooled_weight, pooled_mean, text_mean = (
+        tensors[name].double().numpy() for name in ("weight", "patch_mean", "pooled_weight", "pooled_mean", "text_mean")
+    )
+    t = tokens.double().numpy()
+    for i in range(3):
+        expected = np.stack([weight @ (t[i, 1 + j] - patch_mean) for j in range(5)])
+        np.testing.assert_allclose(patches[i], expected, atol=1e-4)
+        both = np.concatenate([t[i, 0], t[i, 1:].mean(0)])
+        np.testing.assert_allclose(pooled[i], pooled_weight @ (both - pooled_mean), atol=1e-4)
+    centred = vectors.double().numpy() - text_mean
+    expected = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    np.testing.assert_allclose(bridge.text(vectors), expected, atol=1e-5)
+
+
+def test_masked_tokens_change_nothing() -> None:
+    bridge = Bridge(random_bridge())
+    alone = torch.randn(2, 1 + 4, 384)
+    padded = torch.cat([alone, torch.full((2, 3, 384), 1e30)], dim=1)
+    padded[1] = torch.randn(8, 384)  # the other photo has more patches
+    mask = torch.ones(2, 8, dtype=torch.bool)
+    mask[0, 5:] = False
+    patches, pooled = bridge(padded, mask)
+    for i, tokens in enumerate((alone[0], padded[1])):
+        expected = bridge(tokens[None])
+        torch.testing.assert_close(patches[i, : len(tokens) - 1], expected[0][0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(pooled[i], expected[1][0], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("damage", ["missing", "shape", "type", "more", "text"])
+def test_a_file_that_is_no_bridge_is_refused(tmp_path: Path, damage: str) -> None:
+    tensors, path = random_bridge(), tmp_path / "bridge.safetensors"
+    if damage == "missing":
+        del tensors["pooled_mean"]
+    elif damage == "shape":
+        tensors["weight"] = torch.zeros(384, 768)
+    elif damage == "type":
+        tensors["text_mean"] = tensors["text_mean"].half()
+    elif damage == "more":
+        tensors["bias"] = torch.zeros(384)
+    if damage == "text":
+        path.write_text("no tensors")
+    else:
+        save_file(tensors, path)
+    expected = {"missing": "pooled_mean, found none", "shape": "384, 768", "type": "float16", "more": "bias too"}
+    with pytest.raises(InsightError, match=expected.get(damage, "no safetensors file")) as caught:
+        Bridge.read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_small_is_the_trunk_and_the_shipped_bridge(small: Small, photos: Tensor) -> None:
+    found = small.encode_image(photos)
+    tokens = small.vit.forward_features((photos - small.colour_mean) / small.colour_std)
+    patches, pooled = Bridge.read(BRIDGE)(tokens)
+    torch.testing.assert_close(found.patches, patches, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.pooled, pooled, atol=1e-4, rtol=1e-4)
+
+
 def test_the_card_is_of_this_bridge_and_says_that_it_is_not_clip(small: Small) -> None:
     card = json.loads(BRIDGE.with_suffix(".json").read_text(encoding="utf-8"))
     assert card["tensors_sha256"] == hash_tensors(load_file(BRIDGE))
     assert "not CLIP" in card["what"]
     assert "not CLIP" in small.description
     assert card["recipe"]["seed"] >= 0
-    assert BRIDGE.stat().st_size < 2_000_000
+    assert BRIDGE.stat().st_size < 4_000_000
 
 
 def test_the_card_quotes_the_committed_benchmark() -> None:
     root = Path(__file__).parents[3]
     card = json.loads(BRIDGE.with_suffix(".json").read_text(encoding="utf-8"))
-    record = json.loads((root / "benchmarks" / "results" / "zero_shot.json").read_text(encoding="utf-8"))
+    record = json.loads((root / "benchmarks" / "results" / "alignment.json").read_text(encoding="utf-8"))
     assert card["measured"] == record["claims"]
+
+
+def test_held_out_photos_are_300_and_one_of_each_name() -> None:
+    held_out = json.loads((BRIDGE.parent / "held_out.json").read_text(encoding="utf-8"))
+    assert len(set(held_out["coco"])) == len(held_out["coco"]) == 300
+    folders = [name.split("/")[0] for name in held_out["imagenet"]]
+    assert len(set(folders)) == len(folders) == 200
