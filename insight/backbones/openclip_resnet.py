@@ -29,6 +29,7 @@ class ResNetTower(OpenClipModel):
 
     def __init__(self, name: str, model: Any, tokenizer: Any, way: str = "value") -> None:
         super().__init__(name, model, tokenizer, way)
+        self.description = f"{self.description.rstrip('.')}; patches: each through the pooling's value path."
         side = self.image_size // PATCH
         self.grid = (side, side)
         self.dim = model.visual.attnpool.c_proj.out_features

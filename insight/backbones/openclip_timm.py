@@ -50,12 +50,15 @@ class _TimmModel(OpenClipModel):
                 " (pip install -U timm)"
             )
         where = timm.model_entrypoint(known).__module__
-        if (pooling := vision.get("timm_pool", "avg")) not in POOLINGS:
+        if (pooling := vision.get("timm_pool") or "") not in POOLINGS:
             reason = f"a timm tower pooled by {pooling}"
         elif where.startswith("timm.models.") and where.rpartition(".")[2] not in ROWS and not _has_map(known):
             reason = f"the timm tower {known}, neither a plain row of blocks nor with a feature map"
         if reason:
             raise InsightError(f"openclip:{name} has {reason}, which gives no dense patches here; {INSTEAD}")
+
+    def _say_how(self, through: str) -> None:
+        self.description = f"{self.description.rstrip('.')}; patches: each alone through {through}."
 
 
 class TimmTower(_TimmModel, TimmBlocks):
@@ -69,6 +72,8 @@ class TimmTower(_TimmModel, TimmBlocks):
                 f"openclip:{name} has a timm tower of class {type(self.vit).__name__} that gives no dense patches here;"
                 f" {INSTEAD}"
             )
+        through = "the last block" if self.vit.global_pool == "token" else "what follows the mean"
+        self._say_how(through if pool is None else "the attention pooling")
         self.set_blocks(self.image_size)
         self.dim = self._project(torch.zeros(1, self.width)).shape[1]
 
@@ -108,6 +113,7 @@ class TimmMapTower(_TimmModel):
 
     def __init__(self, name: str, model: Any, tokenizer: Any, way: str = "value") -> None:
         super().__init__(name, model, tokenizer, way)
+        self._say_how("what follows the mean")
         trunk = model.visual.trunk
         take_any_size(trunk)
         self.patch = trunk.feature_info[-1]["reduction"]

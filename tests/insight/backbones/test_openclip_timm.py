@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from insight.backbones import Backbone
@@ -219,6 +221,30 @@ def test_a_side_that_is_no_whole_number_of_patches_is_rounded_down_as_the_convol
     monkeypatch.setattr(given.model.visual, "image_size", (70, 70))
     backbone = TimmTower("x/", given.model, None)
     assert (backbone.image_size, backbone.grid) == (64, (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("family", "through"),
+    [
+        ("siglip", "the attention pooling"),
+        ("eva02", "the last block"),
+        ("mean", "what follows the mean"),
+        ("convnext", "what follows the mean"),
+    ],
+)
+def test_the_description_says_how_patches_are_made(make: Make, family: str, through: str) -> None:
+    assert make(family).description.endswith(f"weights untrained; patches: each alone through {through}.")
+
+
+def test_a_checkpoint_on_this_machine_gives_the_features_of_the_model_that_was_saved(
+    make: Make, tmp_path: Path
+) -> None:
+    for family in ("siglip", "convnext"):
+        given = make(family)
+        save_file({name: value.clone() for name, value in given.model.state_dict().items()}, tmp_path / "w.safetensors")
+        found = load_openclip(f"{given.name.removeprefix('openclip:')}{tmp_path / 'w.safetensors'}").freeze()
+        images = torch.rand(2, 3, 64, 96)
+        torch.testing.assert_close(found.encode_image(images).patches, given.encode_image(images).patches)
 
 
 def adds(configs: Any, name: str, vision: dict[str, Any]) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from insight.backbones import Backbone, load, weight_sources
+from insight.backbones import Backbone, load, load_together, weight_sources
+from insight.backbones.layers import encode_together
 from sae.errors import InsightError
 
 from . import timm_toys  # noqa: F401 (registers its models with timm)
@@ -100,6 +101,15 @@ def test_every_kind_of_row_can_be_cut_and_shows_its_attention(name: str) -> None
     torch.testing.assert_close(attention.sum(-1), torch.ones(attention.shape[:3]))
     gradients = torch.autograd.grad(part.pooled.square().sum(), [attention, images])
     assert all(gradient.abs().max() > 0 for gradient in gradients)
+
+
+def test_layers_of_rotary_blocks_are_the_same_together_on_rectangles() -> None:
+    backbones = load_together(["timm:insight_eva02/@0", "timm:insight_eva02/@1", "timm:insight_eva02/"])
+    images = torch.rand(2, 3, 32, 96)
+    for backbone, found in zip(backbones, encode_together(backbones, [images] * 3), strict=True):
+        alone = backbone.encode_image(images)
+        assert found.grid == alone.grid == (2, 6)
+        torch.testing.assert_close(found.patches, alone.patches, **CLOSE)
 
 
 def test_windows_are_masked_for_the_size_that_comes() -> None:
