@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sae.errors import InsightError
 
@@ -75,3 +76,15 @@ class OpenClipModel(Backbone):
         batches = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
         vectors = [self.model.encode_text(self.tokenizer(batch).to(device), normalize=True) for batch in batches]
         return torch.cat(vectors) if vectors else torch.empty(0, self.dim, device=device)
+
+
+def resized_positions(positions: Tensor, trained: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """Positional embedding [1 + h*w, width] for a grid (h, w), from that of the trained grid.
+
+    The first is that of the class token or of the mean and stays; the others are resized bicubically.
+    """
+    if grid == trained:
+        return positions
+    places = positions[1:].T.reshape(1, -1, *trained)
+    resized = F.interpolate(places, size=grid, mode="bicubic", antialias=True, align_corners=False)
+    return torch.cat([positions[:1], resized.flatten(2)[0].T])

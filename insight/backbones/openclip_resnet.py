@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import DenseFeatures
-from .openclip_model import OpenClipModel
+from .openclip_model import OpenClipModel, resized_positions
 
 PATCH = 32  # pixels from one position of the last map to the next
 
@@ -48,18 +48,10 @@ class ResNetTower(OpenClipModel):
     def _pool(self, cells: Tensor, grid: tuple[int, int]) -> Tensor:
         """The image vector [B, dim] of the positions [B, h*w, channels]: their mean asks, mean and positions answer."""
         pool = self.model.visual.attnpool
-        tokens = torch.cat([cells.mean(1, keepdim=True), cells], dim=1) + self._positions(grid)
+        positions = resized_positions(pool.positional_embedding, self.grid, grid)
+        tokens = torch.cat([cells.mean(1, keepdim=True), cells], dim=1) + positions
         q, k, v = (
             projection(part).unflatten(-1, (pool.num_heads, -1)).transpose(1, 2)
             for projection, part in ((pool.q_proj, tokens[:, :1]), (pool.k_proj, tokens), (pool.v_proj, tokens))
         )
         return pool.c_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(1))
-
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
-        """Positional embedding [1 + h*w, channels] of the pooling, resized when the photo is not of `image_size`."""
-        positions = self.model.visual.attnpool.positional_embedding
-        if grid == self.grid:
-            return positions
-        trained = positions[1:].T.reshape(1, -1, *self.grid)
-        resized = F.interpolate(trained, size=grid, mode="bicubic", antialias=True, align_corners=False)
-        return torch.cat([positions[:1], resized.flatten(2)[0].T])

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from sae.errors import InsightError
 
-from .openclip_model import OpenClipModel
+from .openclip_model import OpenClipModel, resized_positions
 from .openclip_ways import last_block, run_block
 from .transformer import Transformer
 
@@ -62,7 +62,8 @@ class OpenClip(OpenClipModel, Transformer):
         pixels = self.normalise_colours(images).to(visual.conv1.weight.dtype)
         tokens = visual.conv1(pixels).flatten(2).transpose(1, 2)
         z = torch.cat([visual.class_embedding.expand(len(tokens), 1, -1), tokens], dim=1)
-        return visual.ln_pre(z + self._positions(self.grid_for(images)))
+        positions = resized_positions(visual.positional_embedding, self.grid, self.grid_for(images))
+        return visual.ln_pre(z + positions)
 
     def run(
         self, z: Tensor, block: int, to: int, mask: Tensor | None = None, need_attention: bool = False
@@ -87,15 +88,6 @@ class OpenClip(OpenClipModel, Transformer):
             block = visual.transformer.resblocks[-1]
             patches, tokens, attention = last_block(block, z, self.way, needed, mask, need_attention)
         return self._project(visual.ln_post(patches)), self._project(self._pool(tokens, mask)), attention
-
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
-        """Positional embedding [1 + h*w, width], resized bicubically when the photo is not of `image_size`."""
-        positions = self.model.visual.positional_embedding
-        if grid == self.grid:
-            return positions
-        trained = positions[1:].T.reshape(1, -1, *self.grid)
-        resized = F.interpolate(trained, size=grid, mode="bicubic", antialias=True, align_corners=False)
-        return torch.cat([positions[:1], resized.flatten(2)[0].T])
 
     def _pool(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """The image vector before the projection, in the order of mean and norm that this model was trained with."""
