@@ -67,7 +67,8 @@ class TimmTower(_TimmModel, TimmBlocks):
     def __init__(self, name: str, model: Any, tokenizer: Any, way: str = "value") -> None:
         super().__init__(name, model, tokenizer, way)
         pool = getattr(self.vit, "attn_pool", None)
-        if not is_row_of_blocks(self.vit) or getattr(pool, "pos_embed", None) is not None:
+        latent = pool is None or (hasattr(pool, "kv") and pool.pos_embed is None)
+        if not is_row_of_blocks(self.vit) or not latent:
             raise InsightError(
                 f"openclip:{name} has a timm tower of class {type(self.vit).__name__} that gives no dense patches here;"
                 f" {INSTEAD}"

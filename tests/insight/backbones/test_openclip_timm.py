@@ -223,6 +223,15 @@ def test_a_side_that_is_no_whole_number_of_patches_is_rounded_down_as_the_convol
     assert (backbone.image_size, backbone.grid) == (64, (4, 4))
 
 
+def test_a_pooling_of_another_make_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = make("siglip")
+    for pool in (nn.Identity(), given.model.visual.trunk.attn_pool):
+        monkeypatch.setattr(pool, "pos_embed", nn.Parameter(torch.zeros(16, 48)), raising=False)
+        monkeypatch.setitem(given.model.visual.trunk._modules, "attn_pool", pool)
+        with pytest.raises(InsightError, match="timm tower of class VisionTransformer that gives no dense patches"):
+            TimmTower("x/", given.model, None)
+
+
 @pytest.mark.parametrize(
     ("family", "through"),
     [
