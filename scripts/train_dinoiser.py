@@ -41,8 +41,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from insight.backbones import Backbone, load
-from insight.backbones.dinoiser import FROM_END, Convolutions, Dinoiser, tap
-from insight.backbones.guided import GAMMA, GUIDE, as_guide, correlations, values_of
+from insight.backbones.guided.dino import GAMMA, GUIDE, as_guide, correlations, values_of
+from insight.backbones.guided.dinoiser import FROM_END, Convolutions, Dinoiser, tap
 from insight.data import ImageFolder
 from sae.errors import InsightError
 from sae.files import atomic_write, write_json

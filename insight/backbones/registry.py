@@ -54,10 +54,10 @@ def _pooled(name: Name, bases: dict[Name, Backbone]) -> Backbone:
     """The value path's patches, pooled."""
     base = _base(replace(name, way="value"), bases)
     if name.way == "dino":
-        from .guided import load_dino
+        from .guided.dino import load_dino
 
         return load_dino(base)
-    from .dinoiser import load_dinoiser
+    from .guided.dinoiser import load_dinoiser
 
     return load_dinoiser(base)
 
@@ -68,12 +68,12 @@ def _load(name: Name) -> Backbone:
 
         return load_small()
     if name.kind == "timm":
-        from .timm_vision import load_timm
+        from .timm_models.vision import load_timm
 
         _check_timm(name)
         _announce(name)
         return load_timm(name.source)
-    from .openclip import load_openclip
+    from .openclip.loading import load_openclip
 
     _announce(name)
     return load_openclip(name.source, name.way)

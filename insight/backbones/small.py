@@ -1,11 +1,11 @@
 """`small`, the offline default: DINOv2 ViT-S/14 carried into MiniLM's sentence space by a linear bridge.
 
-A patch token p (after DINOv2's final norm) becomes  W (p - mean patch);  the image vector is a linear map of the class
-token and the mean patch, trained for whole photos, so it is not the mean of the patches; a text becomes its MiniLM
-vector minus the mean caption's, scaled to unit length. The maps are this project's, trained by
-`scripts/train_bridge.py` on captioned and named photographs and on a classifier's posteriors, and shipped as
-`bridge/bridge.safetensors`; `bridge/bridge.json` is their card: data, recipe, figures. Over the training photos patches
-and image vectors have a mean squared norm of 1.
+A patch token p (after DINOv2's final norm) becomes  W (p - mean patch);  a text becomes its MiniLM vector minus the
+mean caption's, scaled to unit length. The image vector is a linear map of the class token and the mean patch: half of
+it is the mean of the patches' vectors, half was learnt for whole photos; so it is not `patches.mean(1)`. The maps are
+this project's, trained by `scripts/train_bridge.py` on captioned and named photographs and on a classifier's posteriors,
+and shipped as `bridge/bridge.safetensors`; `bridge/bridge.json` is their card: data, recipe, figures. Over the training
+photos patches and image vectors have a mean squared norm of 1.
 
 This is not CLIP: no image encoder was trained together with a text encoder, and the bridge has seen few photographs.
 """
@@ -22,8 +22,8 @@ from .base import fingerprint_of
 from .bridge import Bridge
 from .dinov2 import DINOV2_S, IMAGE_SIZE, MEAN, PATCH, STD, build_dinov2
 from .minilm import DIM, MINILM, MiniLM
+from .timm_models.vit import first_tokens, run_blocks
 from .transformer import Transformer
-from .vit_blocks import first_tokens, run_blocks
 
 CODE_VERSION = "small 2"  # change it when the same weights begin to give other vectors
 BRIDGE = Path(__file__).parent / "bridge" / "bridge.safetensors"

@@ -11,7 +11,7 @@ from insight.backbones import Backbone
 from insight.backbones.openclip import load_openclip
 from sae.errors import InsightError
 
-from .openclip_forms import WrittenOut
+from .forms import WrittenOut
 
 TOWER = {"image_size": 64, "layers": 3, "width": 48, "head_width": 16, "patch_size": 16}
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1}
@@ -167,7 +167,7 @@ def test_a_way_that_the_tower_has_not_is_refused_with_those_it_has(make: Make, f
 def test_every_transformer_that_open_clip_lists_itself_has_dense_patches() -> None:
     import open_clip
 
-    from insight.backbones.openclip_vit import OpenClip
+    from insight.backbones.openclip.vit import OpenClip
 
     towers = {name: open_clip.get_model_config(name)["vision_cfg"] for name in open_clip.list_models()}
     own = {name: vision for name, vision in towers.items() if "timm_model_name" not in vision and "insight" not in name}

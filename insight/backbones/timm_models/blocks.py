@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .transformer import Transformer
-from .vit_blocks import first_tokens, rotary, run_blocks
+from ..transformer import Transformer
+from .vit import first_tokens, rotary, run_blocks
 
 
 class TimmBlocks(Transformer):

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from insight.backbones import load
-from insight.backbones.dinoiser import load_dinoiser
+from insight.backbones.guided.dinoiser import load_dinoiser
 from insight.data import ImageFolder
 from sae.files import read_json
 from scripts.dinoiser.photos import draw, example

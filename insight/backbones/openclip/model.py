@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from sae.errors import InsightError
 
-from .base import Backbone, fingerprint_of, hash_tensors
+from ..base import Backbone, fingerprint_of, hash_tensors
 
 CODE_VERSION = "openclip 1"  # change it when the same weights begin to give other vectors
 TEXT_BATCH = 256

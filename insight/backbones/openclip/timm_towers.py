@@ -21,9 +21,9 @@ from torch import Tensor
 
 from sae.errors import InsightError
 
-from .base import DenseFeatures
-from .openclip_model import OpenClipModel
-from .timm_blocks import TimmBlocks, is_row_of_blocks, lone_pooled, lone_tokens, pool_each, take_any_size
+from ..base import DenseFeatures
+from ..timm_models.blocks import TimmBlocks, is_row_of_blocks, lone_pooled, lone_tokens, pool_each, take_any_size
+from .model import OpenClipModel
 
 # Modules of timm whose models are one row of blocks; those of its other modules must have a feature map to pool.
 ROWS = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "deit", "eva", "naflexvit")

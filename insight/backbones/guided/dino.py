@@ -19,10 +19,10 @@ from torch.nn.functional import interpolate, normalize
 
 from sae.errors import InsightError
 
-from .base import Backbone, DenseFeatures, fingerprint_of
-from .small import Small
-from .timm_vision import TimmTransformer
-from .vit_blocks import last_values
+from ..base import Backbone, DenseFeatures, fingerprint_of
+from ..small import Small
+from ..timm_models.vision import TimmTransformer
+from ..timm_models.vit import last_values
 
 CODE_VERSION = "dino 1"  # change it when the same weights begin to give other vectors
 GAMMA = 0.2  # cosines below it count for nothing: `gamma` in CLIP-DINOiser's released configuration
@@ -128,7 +128,7 @@ def load_dino(base: Backbone, guide: str | None = None) -> Guided:
 
     `InsightError` when the guide cannot be had; `small` as a guide needs no hub.
     """
-    from .registry import load
+    from ..registry import load
 
     guide = guide or (base.name if isinstance(base, Small) else GUIDE)
     try:

@@ -8,8 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .openclip_forms import MEAN, STD, resizing
-from .timm_toys import DEPTH, EVAS, HEADS, PATCH, SIDE, VITS, WIDTH
+from ..openclip.forms import MEAN, STD, resizing
+from .toys import DEPTH, EVAS, HEADS, PATCH, SIDE, VITS, WIDTH
 
 EPS = 1e-6
 

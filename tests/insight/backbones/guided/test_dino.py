@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from insight.backbones import Backbone, guided, load
-from insight.backbones.guided import Guided, correlations, load_dino, pool, pool_alike, values_of
+from insight.backbones import Backbone, load
+from insight.backbones.guided import dino as guided
+from insight.backbones.guided.dino import Guided, correlations, load_dino, pool, pool_alike, values_of
 from insight.backbones.small import Small
-from insight.backbones.timm_vision import TimmTransformer
+from insight.backbones.timm_models.vision import TimmTransformer
 from sae.errors import InsightError
 
 TOWER = {"layers": 2, "width": 48, "head_width": 16}

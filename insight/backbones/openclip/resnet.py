@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import DenseFeatures
-from .openclip_model import OpenClipModel, resized_positions
+from ..base import DenseFeatures
+from .model import OpenClipModel, resized_positions
 
 PATCH = 32  # pixels from one position of the last map to the next
 

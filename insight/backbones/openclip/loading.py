@@ -20,10 +20,10 @@ import torch
 
 from sae.errors import InsightError
 
-from .base import short
-from .names import meant
-from .openclip_model import OpenClipModel
-from .weight_sources import impatient_hub
+from ..base import short
+from ..names import meant
+from ..weight_sources import impatient_hub
+from .model import OpenClipModel
 
 SCHEMES = ("hf-hub", "local-dir")
 HINT = "or use `small`"
@@ -51,7 +51,7 @@ class _Source:
 
 
 def load_openclip(name: str, way: str = "value") -> OpenClipModel:
-    """The open_clip model of that name; `way` is how it makes dense patches, one of `openclip_model.WAYS`.
+    """The open_clip model of that name; `way` is how it makes dense patches, one of `model.WAYS`.
 
     `InsightError` if the name is unknown, the tower gives no dense patches (by that way), or the weights cannot be had.
     """
@@ -82,14 +82,14 @@ def load_openclip(name: str, way: str = "value") -> OpenClipModel:
 
 def _tower(vision: Mapping[str, Any]) -> type[OpenClipModel]:
     """The class for vision towers of these settings (`vision_cfg`)."""
-    from .openclip_vit import OpenClip, PoolerOpenClip
+    from .vit import OpenClip, PoolerOpenClip
 
     if vision.get("timm_model_name"):
-        from .openclip_timm import tower_class
+        from .timm_towers import tower_class
 
         return tower_class(vision)
     if isinstance(vision.get("layers"), (list, tuple)):
-        from .openclip_resnet import ResNetTower
+        from .resnet import ResNetTower
 
         return ResNetTower
     return PoolerOpenClip if vision.get("attentional_pool") else OpenClip

@@ -1,7 +1,7 @@
 """open_clip's own vision transformers, with patches in the space of the text tower.
 
 `OpenClip` takes the image vector from the class token or from the mean of the patches; dense patches come from the
-last block by one of the ways of `openclip_ways`, then the final norm and the projection. `PoolerOpenClip` (CoCa) takes
+last block by one of the ways of `ways`, then the final norm and the projection. `PoolerOpenClip` (CoCa) takes
 the image vector from an attention pooler behind the last block; dense patches pass that pooler's values instead.
 `pooled` is the model's own image vector, projected and not normalised, whatever the way.
 """
@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from sae.errors import InsightError
 
-from .openclip_model import OpenClipModel, resized_positions
-from .openclip_ways import last_block, run_block
-from .transformer import Transformer
+from ..transformer import Transformer
+from .model import OpenClipModel, resized_positions
+from .ways import last_block, run_block
 
 CUSTOM = ("block_type", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc")
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from insight.backbones import Backbone, load
-from insight.backbones.dinoiser import (
+from insight.backbones.guided.dinoiser import (
     Convolutions,
     Dinoiser,
     import_published,

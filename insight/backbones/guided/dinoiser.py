@@ -25,10 +25,10 @@ from torch.nn.functional import normalize
 from sae.errors import InsightError
 from sae.files import atomic_write
 
-from .base import Backbone, DenseFeatures, fingerprint_of, hash_tensors, short
-from .guided import pool_alike
-from .openclip_vit import OpenClip
-from .weights import cache_root
+from ..base import Backbone, DenseFeatures, fingerprint_of, hash_tensors, short
+from ..openclip.vit import OpenClip
+from ..weights import cache_root
+from .dino import pool_alike
 
 CODE_VERSION = "dinoiser 1"  # change it when the same weights begin to give other vectors
 HIDDEN = 256  # width of h, as published (`in_dim`)

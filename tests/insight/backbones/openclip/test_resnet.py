@@ -12,7 +12,7 @@ from insight.backbones import Backbone, load
 from insight.backbones.openclip import load_openclip
 from sae.errors import InsightError
 
-from .openclip_forms import MEAN, STD, resizing
+from .forms import MEAN, STD, resizing
 
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 TINY = {

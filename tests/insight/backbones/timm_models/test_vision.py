@@ -9,7 +9,7 @@ from insight.backbones import Backbone, load, load_together, weight_sources
 from insight.backbones.layers import encode_together
 from sae.errors import InsightError
 
-from . import timm_toys  # noqa: F401 (registers its models with timm)
+from ..timm_models import toys as timm_toys  # noqa: F401 (registers its models with timm)
 
 # Rows of blocks of each kind: how many tokens stand before the patches, and the keywords with which timm itself builds
 # a model that takes photos of any size.

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from sae.errors import InsightError
 
-from .base import Backbone, DenseFeatures, fingerprint_of, hash_tensors, short
-from .timm_blocks import TimmBlocks, is_row_of_blocks, pool_each, take_any_size
-from .weight_sources import impatient_hub
+from ..base import Backbone, DenseFeatures, fingerprint_of, hash_tensors, short
+from ..weight_sources import impatient_hub
+from .blocks import TimmBlocks, is_row_of_blocks, pool_each, take_any_size
 
 CODE_VERSION = "timm 1"  # change it when the same weights begin to give other vectors
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from insight.backbones import Backbone
 from insight.backbones.openclip import load_openclip
-from insight.backbones.openclip_timm import TimmMapTower, TimmTower, tower_class
+from insight.backbones.openclip.timm_towers import TimmMapTower, TimmTower, tower_class
 from sae.errors import InsightError
 
-from . import timm_toys
-from .timm_forms import EPS, WrittenOutTimm
+from ..timm_models import toys as timm_toys
+from ..timm_models.forms import EPS, WrittenOutTimm
 
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 
