@@ -39,19 +39,27 @@ from scripts.bridge.wordnet import WordNet
 MIN_PHOTOS_PER_WORD = 5  # a word of the captions that fewer photos have is not learnt from
 
 
+def of_length(weight: Tensor, inputs: Tensor) -> Tensor:
+    """The map times what makes the mean squared norm of its outputs 1 over the inputs [..., d]."""
+    return weight / (inputs @ weight.T).square().sum(-1).mean().sqrt()
+
+
 def tensors_of(weight: Tensor, pooled_weight: Tensor, material: Material, text_mean: Tensor) -> dict[str, Tensor]:
     """The tensors of a `Bridge`: maps scaled so that patches and image vectors have a mean squared norm of 1."""
-    parts = [part[:, 1:] for tokens in (material.captioned, material.named) for part in tokens.split(256)]
-    squares = [((part.float() - material.patch_mean) @ weight.T).square().sum(-1).flatten() for part in parts]
-    whole = torch.cat([material.whole_captioned[:, 0], material.whole_named[:, 0]])
+    tokens = torch.cat([material.captioned[::10], material.named[::10]])[:, 1:].float()  # enough to know the scale
     tensors = {
-        "weight": weight / torch.cat(squares).mean().sqrt(),
+        "weight": of_length(weight, tokens - material.patch_mean),
         "patch_mean": material.patch_mean,
-        "pooled_weight": pooled_weight / (whole @ pooled_weight.T).square().sum(1).mean().sqrt(),
+        "pooled_weight": of_length(pooled_weight, material.sharp),
         "pooled_mean": material.pooled_mean,
         "text_mean": text_mean,
     }
     return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def of_mean_patch(weight: Tensor) -> Tensor:
+    """[384, 768]: the map of the mean patch alone."""
+    return torch.cat([torch.zeros_like(weight), weight], dim=1)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -73,15 +81,16 @@ def main() -> None:
     with torch.no_grad():
         texts = embed(photos, WordNet(arguments.wordnet), MiniLM(), MIN_PHOTOS_PER_WORD)
 
-    whole = torch.cat([material.whole_captioned[:, 0], material.whole_named[:, 0]])
-    start = ridge(whole[:, 384:], caption_targets(texts, len(photos.captioned)), patch_recipe.ridge)
+    start = ridge(material.sharp[:, 384:], caption_targets(texts, len(photos.captioned)), patch_recipe.ridge)
     taught = ridge(material.views[:, 384:], teacher_targets(texts, material.posteriors), patch_recipe.ridge)
     for name, weight in (("ridge", start), ("teacher", taught)):
-        mean_patch = torch.cat([torch.zeros_like(weight), weight], dim=1)
-        write_tensors(arguments.features / f"{name}.safetensors", tensors_of(weight, mean_patch, material, texts.mean))
+        closed = tensors_of(weight, of_mean_patch(weight), material, texts.mean)
+        write_tensors(arguments.features / f"{name}.safetensors", closed)
 
     weight = fit_patches(start, material, texts, patch_recipe, arguments.seed)
-    pooled_weight = fit_pooled(material, texts, pooled_recipe, arguments.seed)
+    # The mean patch knows common things, a map of its own fine names: the image vector is half of either.
+    both = of_mean_patch(weight), fit_pooled(material, texts, pooled_recipe, arguments.seed)
+    pooled_weight = sum(of_length(one, material.sharp) for one in both)
     bridge = tensors_of(weight, pooled_weight, material, texts.mean)
     write_tensors(arguments.out / "bridge.safetensors", bridge)
     recipe = {"seed": arguments.seed, "patches": asdict(patch_recipe), "image vectors": asdict(pooled_recipe)}

@@ -3,7 +3,7 @@
 A patch token p (after DINOv2's final norm) becomes  W (p - mean patch);  a text becomes its MiniLM vector minus the
 mean caption's, scaled to unit length. The image vector is a linear map of the class token and the mean patch: half of
 it is the mean of the patches' vectors, half was learnt for whole photos; so it is not `patches.mean(1)`. The maps are
-this project's, trained by `scripts/train_bridge.py` on captioned and named photographs and on a classifier's posteriors,
+this project's, trained by `scripts/train_bridge.py` on captioned and named photographs and a classifier's posteriors,
 and shipped as `bridge/bridge.safetensors`; `bridge/bridge.json` is their card: data, recipe, figures. Over the training
 photos patches and image vectors have a mean squared norm of 1.
 

@@ -43,6 +43,11 @@ class Material:
         """[384], over the patches of the captioned photos."""
         return self.pooled_mean[len(self.pooled_mean) // 2 :]
 
+    @property
+    def sharp(self) -> Tensor:
+        """[n, 768]: of all photos the squares as they are, captioned ones first."""
+        return torch.cat([self.whole_captioned[:, 0], self.whole_named[:, 0]])
+
     def words_shown(self, texts: Texts, least: float) -> Tensor:
         """Bool [n, w]: WordNet's nouns of each named photo's class, and those that the teacher gives over `least`."""
         by_teacher = self.teacher_named @ texts.teacher_word.to(self.teacher_named.dtype)

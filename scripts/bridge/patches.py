@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-from tqdm import tqdm
 
+from .descent import descend
 from .draws import Draws
 from .losses import contrast, fit
 from .material import Material
@@ -29,8 +29,8 @@ class PatchRecipe:
     """Every number that the map of the patches depends on; written into the card."""
 
     ridge: float = 3000.0
-    steps: int = 600
-    learning_rate: float = 3e-3
+    steps: int = 200
+    learning_rate: float = 1e-2
     start_norm: float = 20.0
     captioned_per_batch: int = 64
     named_per_batch: int = 48
@@ -38,10 +38,11 @@ class PatchRecipe:
     patches_per_photo: int = 64
     patch_temperature: float = 0.1
     text_temperature: float = 0.2
-    said_weight: float = 8.0
+    said_weight: float = 16.0
     words_per_batch: int = 96
-    word_weight: float = 4.0
+    word_weight: float = 8.0
     teacher_share: float = 0.3
+    runs: int = 3
 
 
 def fit_patches(start: Tensor, material: Material, texts: Texts, recipe: PatchRecipe, seed: int) -> Tensor:
@@ -49,18 +50,13 @@ def fit_patches(start: Tensor, material: Material, texts: Texts, recipe: PatchRe
 
     The products are computed in bfloat16, which this loss does not feel.
     """
-    draws = Draws(seed)
-    weight = (start * (recipe.start_norm / start.norm())).requires_grad_()
-    optimiser = torch.optim.Adam([weight], lr=recipe.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
-    for _ in tqdm(range(recipe.steps), desc="patches", unit="step"):
-        optimiser.zero_grad()
+
+    def loss(weight: Tensor, draws: Draws) -> Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = patch_loss(weight, material, texts, recipe, draws)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    return weight.detach()
+            return patch_loss(weight, material, texts, recipe, draws)
+
+    start = start * (recipe.start_norm / start.norm())
+    return descend(loss, start, recipe.steps, recipe.learning_rate, recipe.runs, seed)
 
 
 def patch_loss(weight: Tensor, material: Material, texts: Texts, recipe: PatchRecipe, draws: Draws) -> Tensor:

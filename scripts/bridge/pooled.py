@@ -5,7 +5,7 @@ In: class tokens and mean patches of many views, and the texts. Out: a map [384,
 It starts as the ridge regression to the teacher's posterior-weighted names. Then a captioned photo must prefer its own
 caption and the words of its captions, a named one its class name, to those of the others, and they it; and any view
 must share its preference among ImageNet's 1,000 names, and among the WordNet nouns above them, as the teacher's
-posteriors do. Half of the photos are seen enlarged from small ones, as those of many data sets are.
+posteriors do, and each of those nouns its preference among the views. Many photos are seen enlarged from small ones.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-from tqdm import tqdm
 
 from .closed_form import ridge, teacher_targets
+from .descent import descend
 from .draws import Draws
 from .losses import contrast, share
 from .material import Material
@@ -29,38 +29,37 @@ class PooledRecipe:
     """Every number that the map of the image vectors depends on; written into the card."""
 
     ridge: float = 3000.0
-    steps: int = 300
+    steps: int = 200
     learning_rate: float = 2e-3
     start_norm: float = 20.0
     captioned_per_batch: int = 128
     named_per_batch: int = 128
-    views_per_batch: int = 128
-    temperature: float = 0.07
+    views_per_batch: int = 256
+    temperature: float = 0.2
     caption_weight: float = 3.0
     said_weight: float = 1.0
     name_weight: float = 1.0
     teacher_weight: float = 1.0
     word_weight: float = 1.0
+    photo_weight: float = 1.0
+    least_shown: float = 0.3
+    runs: int = 3
 
 
 def fit_pooled(material: Material, texts: Texts, recipe: PooledRecipe, seed: int) -> Tensor:
     """The map [384, 768] of class token and mean patch, less their means."""
-    draws = Draws(seed)
     scale = material.views.std()  # of one number, so that a step is as large as it would be for unit variance
-    start = scale * ridge(material.views, teacher_targets(texts, material.posteriors), recipe.ridge)
-    weight = (start * (recipe.start_norm / start.norm())).requires_grad_()
-    optimiser = torch.optim.Adam([weight], lr=recipe.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
-    for _ in tqdm(range(recipe.steps), desc="image vectors", unit="step"):
-        optimiser.zero_grad()
-        pooled_loss(weight / scale, material, texts, recipe, draws).backward()
-        optimiser.step()
-        schedule.step()
-    return weight.detach() / scale
+    start = ridge(material.views, teacher_targets(texts, material.posteriors), recipe.ridge)
+
+    def loss(weight: Tensor, draws: Draws) -> Tensor:
+        return pooled_loss(weight / scale, material, texts, recipe, draws)
+
+    start = start * (recipe.start_norm / start.norm())
+    return descend(loss, start, recipe.steps, recipe.learning_rate, recipe.runs, seed) / scale
 
 
 def pooled_loss(weight: Tensor, material: Material, texts: Texts, recipe: PooledRecipe, draws: Draws) -> Tensor:
-    """The weighted sum of the five losses on a batch that `draws` draws."""
+    """The weighted sum of the six losses on a batch that `draws` draws."""
     tau = recipe.temperature
 
     photos = draws.several(len(material.whole_captioned), recipe.captioned_per_batch)
@@ -81,4 +80,7 @@ def pooled_loss(weight: Tensor, material: Material, texts: Texts, recipe: Pooled
     posteriors = material.posteriors[views]
     loss = loss + recipe.teacher_weight * share(vectors @ draws.template(texts.teacher).T, posteriors, tau)
     words = (posteriors @ texts.teacher_word.to(posteriors.dtype)).clamp(max=1)
-    return loss + recipe.word_weight * share(vectors @ draws.template(texts.words).T, words, tau)
+    scores = vectors @ draws.template(texts.words).T
+    shown = words.sum(0) > recipe.least_shown  # which of the photos show it cannot be learnt of a word that none shows
+    loss = loss + recipe.word_weight * share(scores, words, tau)
+    return loss + recipe.photo_weight * share(scores[:, shown].T, words[:, shown].T, tau)

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from scripts.bridge import features
 from scripts.bridge.closed_form import caption_targets, ridge, teacher_targets
+from scripts.bridge.descent import descend
 from scripts.bridge.draws import Draws
 from scripts.bridge.losses import contrast, fit, share
 from scripts.bridge.material import Material, class_and_mean
@@ -21,6 +22,7 @@ from scripts.bridge.patches import PatchRecipe, patch_loss
 from scripts.bridge.photos import HELD_OUT, Texts, read_photos, said_words
 from scripts.bridge.pooled import PooledRecipe, pooled_loss
 from scripts.bridge.wordnet import WordNet
+from scripts.train_bridge import of_mean_patch, tensors_of
 
 D = 6  # width of the small models here
 
@@ -35,6 +37,9 @@ def some_texts(n_captioned: int, n_named: int) -> Texts:
     has_said[0] = True
     class_word = torch.rand(3, 4) < 0.5
     class_word[:, 0] = True
+    teacher_word = torch.rand(7, 4) < 0.7
+    teacher_word[:, 0] = True  # so that some word is shown, whatever is drawn
+    teacher_word[:, 3] = False  # and one is not
     return Texts(
         mean=torch.zeros(D),
         captions=unit(n_captioned),
@@ -46,7 +51,7 @@ def some_texts(n_captioned: int, n_named: int) -> Texts:
         teacher=unit(1, 7),
         words=unit(1, 4),
         class_word=class_word,
-        teacher_word=torch.rand(7, 4) < 0.7,
+        teacher_word=teacher_word,
     )
 
 
@@ -175,7 +180,7 @@ def test_a_named_photo_shows_its_names_nouns_and_what_the_teacher_is_sure_of() -
             assert bool(found[i, word]) == (by_name or by_teacher > 0.3)
 
 
-def test_the_loss_of_image_vectors_is_its_five_terms() -> None:
+def test_the_loss_of_image_vectors_is_its_six_terms() -> None:
     texts, material = some_texts(5, 4), some_material(5, 4, n_patches=2)
     recipe = PooledRecipe(captioned_per_batch=5, named_per_batch=4, views_per_batch=9)
     weight = torch.randn(D, 2 * D, dtype=torch.float64)
@@ -187,13 +192,15 @@ def test_the_loss_of_image_vectors_is_its_five_terms() -> None:
     posteriors = material.posteriors
     captioned, named, tau = material.whole_captioned[:, 0], material.whole_named[:, 0], recipe.temperature
     own = texts.photo_name.numpy()[:, None] == np.arange(3)
-    words = (posteriors @ texts.teacher_word.double()).clamp(max=1)
+    words = (posteriors @ texts.teacher_word.double()).clamp(max=1).numpy()
+    by_words, shown = scores(material.views, texts.words[0]), words.sum(0) > recipe.least_shown
     expected = (
         recipe.caption_weight * infonce(scores(captioned, texts.captions), np.eye(5, dtype=bool), tau)
         + recipe.said_weight * infonce(scores(captioned, texts.said[0]), texts.has_said.numpy(), tau)
         + recipe.name_weight * infonce(scores(named, texts.names[0]), own, tau)
         + recipe.teacher_weight * cross_entropy(scores(material.views, texts.teacher[0]), posteriors.numpy(), tau)
-        + recipe.word_weight * cross_entropy(scores(material.views, texts.words[0]), words.numpy(), tau)
+        + recipe.word_weight * cross_entropy(by_words, words, tau)
+        + recipe.photo_weight * cross_entropy(by_words[:, shown].T, words[:, shown].T, tau)
     )
     assert math.isclose(found, expected, rel_tol=1e-6)
 
@@ -210,6 +217,23 @@ def test_draws_are_seeded_and_stay_within_bounds() -> None:
     assert len(set(several.tolist())) == 4
     assert all(len(set(row.tolist())) == 3 and max(row) < 9 for row in patches)
     assert torch.equal(torch.tensor([0, 1, 1, 2, 2, 2])[owned], torch.tensor([2, 0, 1]))
+
+
+def test_descent_finds_the_least_and_averages_its_runs() -> None:
+    target = torch.randn(3, 4)
+
+    def loss(weight: Tensor, draws: Draws) -> Tensor:
+        return (weight - target).square().sum()
+
+    torch.testing.assert_close(descend(loss, torch.zeros(3, 4), 400, 0.05, 2, 0), target, atol=1e-2, rtol=0)
+
+    def drawn(weight: Tensor, draws: Draws) -> Tensor:  # every run heads for the number that it draws first
+        aim = draws.__dict__.setdefault("aim", draws.several(1000, 1))
+        return (weight - aim).square().sum()
+
+    runs = [Draws(seed).several(1000, 1).item() for seed in (2 * 5, 2 * 5 + 1)]
+    found = descend(drawn, torch.zeros(1), 800, 10.0, 2, 5)
+    assert math.isclose(found.item(), sum(runs) / 2, abs_tol=1)
 
 
 def test_words_are_counted_per_photo_with_plurals_and_pairs() -> None:
@@ -285,6 +309,19 @@ def test_views_are_of_one_photo_sharp_and_small_and_depend_on_it_alone(
     torch.testing.assert_close(alone, pooled[1:2])
     monkeypatch.setattr(features, "load_trunk", None)  # what is kept is not computed again
     assert torch.equal(features.views(files, 0, tmp_path / "kept.safetensors")[0], pooled)
+
+
+def test_bridges_are_scaled_and_the_mean_patch_goes_the_patches_way() -> None:
+    material = some_material(1, 1, n_patches=300)
+    weight = torch.randn(D, D, dtype=torch.float64)
+    made = tensors_of(weight, of_mean_patch(weight), material, torch.zeros(D))
+    tokens = torch.cat([material.captioned, material.named])[:, 1:]
+    patches = (tokens.float() - made["patch_mean"]) @ made["weight"].T
+    assert math.isclose(patches.square().sum(-1).mean(), 1, rel_tol=1e-4)
+    pooled = material.sharp @ made["pooled_weight"].T
+    assert math.isclose(pooled.square().sum(-1).mean(), 1, rel_tol=1e-4)
+    directions = normalize(material.sharp[:, D:] @ weight.T, dim=1)
+    torch.testing.assert_close(normalize(pooled, dim=1), directions)
 
 
 def test_class_token_and_mean_patch_stand_side_by_side() -> None:
