@@ -68,8 +68,8 @@ def speakers_of(options: argparse.Namespace, tokens: Path, photos: Photos) -> li
     backbone = insight.backbones.load(options.backbone)
     if options.backbone != "small":
         return [OfBackbone(backbone)]
-    from insight.backbones.bridge import Bridge
     from insight.backbones.small import BRIDGE
+    from insight.backbones.small.bridge import Bridge
 
     sentences, network = Sentences(), trunk()
     files = {"small": BRIDGE, **dict(options.bridges)}

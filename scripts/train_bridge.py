@@ -6,7 +6,8 @@ its card `bridge.json` in `--out`. `--features` keeps what the trunk and the tea
 making it takes minutes), and gets the bridges in closed form: `ridge.safetensors`, from the mean patch to the mean
 caption or name, and `teacher.safetensors`, from the mean patch to the teacher's names.
 
-    python scripts/train_bridge.py --coco DIR --imagenet DIR --wordnet DIR --features DIR --out insight/backbones/bridge
+    python scripts/train_bridge.py --coco DIR --imagenet DIR --wordnet DIR --features DIR
+        --out insight/backbones/small/bridge
 
 All maps are linear: `bridge/patches.py` and `bridge/pooled.py` say how they are trained. Photos of `held_out.json` are
 never seen, nor is any of CIFAR-10, MSRC, clothing-parts or PH2.
@@ -26,7 +27,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from insight.backbones.base import hash_tensors
-from insight.backbones.minilm import MiniLM
+from insight.backbones.small.minilm import MiniLM
 from sae.files import atomic_write, write_json
 from scripts.bridge.card import card_of
 from scripts.bridge.closed_form import caption_targets, ridge, teacher_targets

@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import insight.backbones
 from insight.backbones import CentreSquare
+from insight.backbones.small import BRIDGE
 from sae.errors import InsightError
 from sae.files import read_json
 
-HELD_OUT = Path(insight.backbones.__file__).parent / "bridge" / "held_out.json"
+HELD_OUT = BRIDGE.with_name("held_out.json")
 CIFAR_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 CAPTIONS = 5
 QUARTER = 112  # pixels of a side of one photo in a mosaic of four

@@ -19,8 +19,8 @@ from benchmarks.probes.photos import Photos
 from benchmarks.probes.tokens import BATCH, Network, stream
 from insight.backbones import Backbone, CentreSquare
 from insight.backbones.base import hash_tensors
-from insight.backbones.bridge import Bridge
-from insight.backbones.minilm import MiniLM
+from insight.backbones.small.bridge import Bridge
+from insight.backbones.small.minilm import MiniLM
 from sae.errors import InsightError
 
 PROMPT = "a photo of a {}"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from insight.backbones import load
-from insight.backbones.dinov2 import build_dinov2
+from insight.backbones.small.dinov2 import build_dinov2
 from sae.errors import InsightError
 
 BATCH = 8

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from benchmarks.probes.photos import Photos
 from insight.backbones import CentreSquare
-from insight.backbones.dinov2 import DINOV2_S, IMAGE_SIZE, MEAN, STD, build_dinov2
+from insight.backbones.small.dinov2 import DINOV2_S, IMAGE_SIZE, MEAN, STD, build_dinov2
 from sae.errors import InsightError
 from sae.files import atomic_write
 

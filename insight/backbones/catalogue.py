@@ -77,8 +77,8 @@ def describe(name: Name, measured: bool = True) -> Entry:
 
 
 def _describe_small() -> Entry:
-    from .dinov2 import DINOV2_S, IMAGE_SIZE, PATCH
-    from .minilm import DIM, MINILM
+    from .small.dinov2 import DINOV2_S, IMAGE_SIZE, PATCH
+    from .small.minilm import DIM, MINILM
 
     places = [place_of_set(weights) for weights in (DINOV2_S, MINILM)]
     here = all(place.here for place in places)

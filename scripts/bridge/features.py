@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from insight.backbones.base import CentreSquare
-from insight.backbones.dinov2 import IMAGE_SIZE, MEAN, STD, build_dinov2
+from insight.backbones.small.dinov2 import IMAGE_SIZE, MEAN, STD, build_dinov2
 from sae.files import atomic_write
 
 from .teacher import Teacher

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from insight.backbones.minilm import MiniLM
+from insight.backbones.small.minilm import MiniLM
 from sae.files import read_json
 
 from .teacher import teacher_classes
 from .wordnet import WordNet
 
 ROOT = Path(__file__).resolve().parents[2]
-HELD_OUT = ROOT / "insight" / "backbones" / "bridge" / "held_out.json"
+HELD_OUT = ROOT / "insight" / "backbones" / "small" / "bridge" / "held_out.json"
 VOCABULARY = ROOT / "naming" / "vocabularies" / "english.txt"
 TEMPLATES = ("a photo of a {}", "{}", "a {} in a photo", "a close-up of a {}")
 

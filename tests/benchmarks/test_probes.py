@@ -34,7 +34,7 @@ from benchmarks.probes.photos import CIFAR_CLASSES, Captioned, Masked, Named, Ph
 from benchmarks.probes.speakers import OfBridge, OfNames, Speaker, check_is_backbone
 from benchmarks.probes.tokens import Network, folder_of, stream
 from insight.backbones import CentreSquare, DenseFeatures
-from insight.backbones.bridge import SHAPES, Bridge
+from insight.backbones.small.bridge import SHAPES, Bridge
 from sae.errors import InsightError
 
 

@@ -177,7 +177,7 @@ def test_a_killed_run_goes_on_to_the_same_result(configs: Path, photos: Path, tm
     settings = "--size 32 --count 8 --held-out 3 --batch 3 --save-every 1 --steps 400"
     folders = ["--photos", f"{photos / 'photos'}", "--saliency", f"{photos / 'maps'}", "--out"]
     command = [sys.executable, "-c", START, f"{configs}", "--base", BASE, "--guide", GUIDE, *settings.split(), *folders]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
     subprocess.run([*command, f"{tmp_path / 'whole'}"], env=environment, check=True)
     state, written = tmp_path / "killed" / "state.safetensors", 0
     for seconds in (0.0, 1.0):

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .weights import WeightFile, WeightSet, fetch
+from ..weights import WeightFile, WeightSet, fetch
 
 DIM = 384
 MAX_TOKENS = 256

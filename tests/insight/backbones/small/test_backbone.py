@@ -13,8 +13,8 @@ from torch import Tensor
 
 import insight.backbones
 from insight.backbones.base import hash_tensors
-from insight.backbones.bridge import SHAPES, Bridge
 from insight.backbones.small import BRIDGE, Small
+from insight.backbones.small.bridge import SHAPES, Bridge
 from sae.errors import InsightError
 
 
@@ -191,7 +191,7 @@ def test_the_card_is_of_this_bridge_and_says_that_it_is_not_clip(small: Small) -
 
 
 def test_the_card_quotes_the_committed_benchmark() -> None:
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     card = json.loads(BRIDGE.with_suffix(".json").read_text(encoding="utf-8"))
     record = json.loads((root / "benchmarks" / "results" / "alignment.json").read_text(encoding="utf-8"))
     assert card["measured"] == record["claims"]

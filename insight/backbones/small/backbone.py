@@ -18,12 +18,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .base import fingerprint_of
+from ..base import fingerprint_of
+from ..timm_models.vit import first_tokens, run_blocks
+from ..transformer import Transformer
 from .bridge import Bridge
 from .dinov2 import DINOV2_S, IMAGE_SIZE, MEAN, PATCH, STD, build_dinov2
 from .minilm import DIM, MINILM, MiniLM
-from .timm_models.vit import first_tokens, run_blocks
-from .transformer import Transformer
 
 CODE_VERSION = "small 2"  # change it when the same weights begin to give other vectors
 BRIDGE = Path(__file__).parent / "bridge" / "bridge.safetensors"

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from insight.backbones.minilm import MAX_TOKENS, MiniLM
+from insight.backbones.small.minilm import MAX_TOKENS, MiniLM
 
 WORDS = "dog red car the a of window sky runs quickly hospital antidisestablishmentarianism über 2,5 naïve x".split()
 

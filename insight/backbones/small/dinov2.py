@@ -12,7 +12,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from .weights import WeightFile, WeightSet, fetch
+from ..weights import WeightFile, WeightSet, fetch
 
 IMAGE_SIZE, PATCH = 224, 14
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from insight.backbones.dinov2 import DINOV2_S, MEAN, STD
 from insight.backbones.small import Small
+from insight.backbones.small.dinov2 import DINOV2_S, MEAN, STD
 from insight.backbones.weight_sources import from_registry
 
 
