@@ -33,8 +33,8 @@ def complains(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`small` is a backbone of a few numbers."""
-    monkeypatch.setattr(registry, "_load_base", lambda name: StandIn(name))
+    """Every name stands for a backbone of a few numbers."""
+    monkeypatch.setattr(registry, "_load", lambda name: StandIn(str(name)))
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -43,7 +43,7 @@ def test_write_encodes_a_folder_for_several_backbones(tmp_path: Path, capsys: py
     (photos / "bad.png").touch()
     (tmp_path / "test.txt").write_text("dog/000\ncat/001\n")
     outs = [tmp_path / "a", tmp_path / "b"]
-    command = ["write", photos, "--out", *outs, "--backbone", "one", "other", "--device", "cpu", "--dtype", "int8"]
+    command = ["write", photos, "--out", *outs, "--backbone", "timm:one", "timm:other", "--device", "cpu", "--dtype", "int8"]
     out = says(capsys, *command, "--tokens", 4, "--shard-images", 4, "--splits", "test", tmp_path / "test.txt")
     for line, folder in zip(out.splitlines(), outs, strict=True):
         assert line == f"{folder}: 9 images, 36 patches of 8 values; 1 images gave none: insight cache info {folder}"

@@ -165,7 +165,7 @@ def test_features_that_are_not_finite_are_bad(photos: Path) -> None:
 def test_the_command_trains_without_a_cache_and_says_what_relating_needs(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(registry, "_load_base", lambda name: StandIn())
+    monkeypatch.setattr(registry, "_load", lambda name: StandIn())
     out = tmp_path / "model"
     settings = ["--concepts", "128", "--k", "2", "--steps", "20", "--batch-size", "64", "--device", "cpu"]
     main(["train", str(photos), "--stream", "--backbone", "small", "--out", str(out), *settings])
