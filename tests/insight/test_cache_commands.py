@@ -43,8 +43,9 @@ def test_write_encodes_a_folder_for_several_backbones(tmp_path: Path, capsys: py
     (photos / "bad.png").touch()
     (tmp_path / "test.txt").write_text("dog/000\ncat/001\n")
     outs = [tmp_path / "a", tmp_path / "b"]
-    command = ["write", photos, "--out", *outs, "--backbone", "timm:one", "timm:other", "--device", "cpu", "--dtype", "int8"]
-    out = says(capsys, *command, "--tokens", 4, "--shard-images", 4, "--splits", "test", tmp_path / "test.txt")
+    command = ["write", photos, "--out", *outs, "--backbone", "timm:one", "timm:other", "--device", "cpu"]
+    settings = ["--dtype", "int8", "--tokens", 4, "--shard-images", 4, "--splits", "test", tmp_path / "test.txt"]
+    out = says(capsys, *command, *settings)
     for line, folder in zip(out.splitlines(), outs, strict=True):
         assert line == f"{folder}: 9 images, 36 patches of 8 values; 1 images gave none: insight cache info {folder}"
     cache, other = map(FeatureCache.open, outs)
