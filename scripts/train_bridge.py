@@ -33,7 +33,7 @@ from scripts.bridge.card import card_of
 from scripts.bridge.closed_form import caption_targets, ridge, teacher_targets
 from scripts.bridge.material import Material, gather
 from scripts.bridge.patches import PatchRecipe, fit_patches
-from scripts.bridge.photos import embed, read_photos
+from scripts.bridge.photos import TOO_GENERAL, embed, read_photos
 from scripts.bridge.pooled import PooledRecipe, fit_pooled
 from scripts.bridge.wordnet import WordNet
 
@@ -94,7 +94,13 @@ def main() -> None:
     pooled_weight = of_length(of_mean_patch(weight), material.sharp) + of_length(fine, material.sharp)
     bridge = tensors_of(weight, pooled_weight, material, texts.mean)
     write_tensors(arguments.out / "bridge.safetensors", bridge)
-    recipe = {"seed": arguments.seed, "patches": asdict(patch_recipe), "image vectors": asdict(pooled_recipe)}
+    recipe = {
+        "seed": arguments.seed,
+        "fewest photos with a word": MIN_PHOTOS_PER_WORD,
+        "largest share of classes under a noun": TOO_GENERAL,
+        "patches": asdict(patch_recipe),
+        "image vectors": asdict(pooled_recipe),
+    }
     write_json(arguments.out / "bridge.json", card_of(hash_tensors(bridge), photos, material, texts, recipe))
     print("now measure it: python -m benchmarks.alignment --help")
 

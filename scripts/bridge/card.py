@@ -36,6 +36,9 @@ CHOSEN_ON = [
     "vectors are learnt from",
     "1,000 CIFAR-10 train photos, never trained on: five finished image vectors were measured on them, each class by "
     "itself too, the last three made after the first two had done worse than the bridge before; the best is shipped",
+    "the demo's photos: a first bridge, measured on all test sets (CIFAR-10 0.881, MSRC 0.605 and 0.685), had "
+    "'instrumentation' among its commonest names; nouns over more than an eighth of the teacher's classes were then "
+    "left out, and nothing else changed",
 ]
 
 
