@@ -11,10 +11,18 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from naming import ConceptGraph, Cooccurrence, Exemplars, Vocabulary, build_graph, concept_embeddings, load_phrases
+from naming import (
+    TEMPLATES,
+    ConceptGraph,
+    Cooccurrence,
+    Exemplars,
+    Mode,
+    Vocabulary,
+    build_graph,
+    concept_embeddings,
+    load_phrases,
+)
 from naming import name_concepts as nearest_phrases
-from naming.names import Mode
-from naming.vocabulary import TEMPLATES
 from sae import Evaluation, SaeConfig, SparseAutoencoder, SparseCodes, TrainConfig, evaluate, train
 from sae.config import Selection
 from sae.errors import InsightError

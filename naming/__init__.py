@@ -1,19 +1,22 @@
 """Naming: from codes and words to named, related concepts; knows nothing of images."""
 
-from .cooccurrence import Cooccurrence
-from .exemplars import Exemplars
-from .metrics import Agreement, cosine_agreement, name_agreement
-from .names import Names, concept_embeddings, name_concepts
-from .phrases import WordList, load_phrases
-from .relations import ConceptGraph, build_graph, containment, published_graph
-from .vocabulary import Vocabulary
-from .wordforms import word_key
+from .evidence.cooccurrence import Cooccurrence
+from .evidence.exemplars import Exemplars
+from .metrics.agreement import Agreement, cosine_agreement, name_agreement
+from .names.embeddings import Mode, concept_embeddings
+from .names.nearest import Names, name_concepts
+from .relations.graph import ConceptGraph, build_graph, containment, published_graph
+from .words.phrases import WordList, load_phrases
+from .words.vocabulary import TEMPLATES, Vocabulary
+from .words.wordforms import word_key
 
 __all__ = [
+    "TEMPLATES",
     "Agreement",
     "ConceptGraph",
     "Cooccurrence",
     "Exemplars",
+    "Mode",
     "Names",
     "Vocabulary",
     "WordList",

@@ -16,9 +16,9 @@ from scipy.sparse import csr_array, diags_array
 
 from sae.errors import InsightError
 
-from .cooccurrence import Cooccurrence
-from .exemplars import Exemplars
-from .npz import read_npz, write_npz
+from ..evidence.cooccurrence import Cooccurrence
+from ..evidence.exemplars import Exemplars
+from ..npz import read_npz, write_npz
 
 THRESHOLD = 0.75
 """Published in the naming script (specs/insight.md §1.4): the parent is there for three quarters of the child."""

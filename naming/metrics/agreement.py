@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sae.errors import InsightError
 
-from .wordforms import word_key
+from ..words.wordforms import word_key
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
-"""What concepts are called: decode a concept, with its parents, into text space and take the nearest words.
+"""Where concepts stand in text space: decode a concept, alone or with its parents.
 
 In: the dictionary's decoder and bias, and the concept graph with its mean codes. Out: a unit vector for each concept
-(specs/insight.md §1.5), and `Names`: its nearest phrases with their cosines.
+(specs/insight.md §1.5).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,24 +16,11 @@ from torch import Tensor
 
 from sae.errors import InsightError
 
-from .relations import ConceptGraph
-from .vocabulary import Vocabulary
-from .wordforms import word_key
+from ..relations.graph import ConceptGraph
 
 Mode = Literal["vanilla", "bias", "parents"]
 GAIN = 1.33
 """Published: codes are scaled to this many times their mean norm, which makes the bias count for less."""
-
-
-@dataclass(frozen=True)
-class Names:
-    """For each concept its phrases, the best first, and their cosines; both empty for a concept that never fires."""
-
-    phrases: tuple[tuple[str, ...], ...]
-    scores: tuple[tuple[float, ...], ...]
-
-    def __len__(self) -> int:
-        return len(self.phrases)
 
 
 def concept_embeddings(
@@ -67,35 +53,3 @@ def concept_embeddings(
         decoded = diags_array(scale) @ codes @ rows + decoder_bias.detach().cpu().float().numpy()
     embeddings = torch.from_numpy(np.where(alive[:, None], decoded, 0.0)).float()
     return torch.nn.functional.normalize(embeddings, dim=-1)
-
-
-def name_concepts(
-    embeddings: Float[Tensor, "m d"], vocabulary: Vocabulary, top: int = 6, *, prior: float = 0.0
-) -> Names:
-    """The `top` phrases nearest to each concept, forms of one word (`word_key`) once; zero rows get no name.
-
-    `prior` adds that much times a phrase's Zipf frequency to its cosine when phrases are ranked, so that of two that
-    fit alike the common one wins; 0, as published, ranks by cosine. The scores are cosines either way.
-    """
-    if top < 1:
-        raise InsightError(f"name_concepts: expected at least one name for each concept, found {top}")
-    phrases: list[tuple[str, ...]] = [()] * len(embeddings)
-    scores: list[tuple[float, ...]] = [()] * len(embeddings)
-    left = embeddings.abs().sum(1).nonzero().squeeze(1)
-    keys = [word_key(phrase) for phrase in vocabulary.phrases]
-    reach = 2 * top
-    while len(left):
-        cosines, found = vocabulary.nearest(embeddings[left], reach, prior=prior)
-        exhausted = reach >= len(vocabulary)
-        short = []
-        for concept, row, indices in zip(left.tolist(), cosines.tolist(), found.tolist(), strict=True):
-            distinct: dict[str, tuple[str, float]] = {}
-            for cosine, index in zip(row, indices, strict=True):
-                distinct.setdefault(keys[index], (vocabulary.phrases[index], cosine))
-            if len(distinct) < top and not exhausted:
-                short.append(concept)
-                continue
-            best = list(distinct.values())[:top]
-            phrases[concept], scores[concept] = tuple(p for p, _ in best), tuple(s for _, s in best)
-        left, reach = torch.tensor(short, dtype=torch.int64), 4 * reach
-    return Names(tuple(phrases), tuple(scores))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from naming import ConceptGraph, Cooccurrence, Exemplars, build_graph, containment, published_graph
 from sae import InsightError, SparseCodes
 
-from .stand_in import dense_codes, nested_dense, random_dense
+from ..stand_in import dense_codes, nested_dense, random_dense
 
 
 def related(dense: torch.Tensor) -> tuple[Cooccurrence, Exemplars]:

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from sae import SparseCodes
 from sae.errors import InsightError
 
-from .npz import read_npz, write_npz
+from ..npz import read_npz, write_npz
 
 BUFFERED = 1 << 20
 """Active entries gathered before they are multiplied: small chunks would pay for the product's m rows each time."""

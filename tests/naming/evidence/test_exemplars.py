@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naming import Exemplars
-from naming import exemplars as module
+from naming.evidence import exemplars as module
 from sae import InsightError, SparseCodes
 
-from .stand_in import chunks, dense_codes, random_dense
+from ..stand_in import chunks, dense_codes, random_dense
 
 
 def gathered(dense: torch.Tensor, size: int, sizes: list[int] = (), first: int = 0) -> Exemplars:

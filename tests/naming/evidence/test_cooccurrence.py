@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naming import Cooccurrence
-from naming import cooccurrence as module
+from naming.evidence import cooccurrence as module
 from sae import InsightError, SparseCodes
 
-from .stand_in import chunks, dense_codes, random_dense
+from ..stand_in import chunks, dense_codes, random_dense
 
 
 def counted(dense: torch.Tensor, sizes: list[int] = ()) -> Cooccurrence:

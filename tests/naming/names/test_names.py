@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from naming import ConceptGraph, Names, Vocabulary, concept_embeddings, name_concepts, published_graph
-from naming.wordforms import word_key
+from naming import ConceptGraph, Names, Vocabulary, concept_embeddings, name_concepts, published_graph, word_key
 from sae import InsightError
 
-from .stand_in import nested_dense
-from .test_relations import related
+from ..relations.test_graph import related
+from ..stand_in import nested_dense
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Whether names and relations are right, beside what chance would give."""

@@ -1,0 +1,1 @@
+"""What concepts are called."""

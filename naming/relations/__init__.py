@@ -1,0 +1,1 @@
+"""Which concept belongs to which."""
