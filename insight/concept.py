@@ -18,6 +18,8 @@ SCHEMA = pa.schema(
         ("name", pa.string()),
         ("alternatives", pa.list_(pa.string())),
         ("scores", pa.list_(pa.float32())),
+        ("confidence", pa.float32()),
+        ("stability", pa.float32()),
         ("frequency", pa.int64()),
         ("threshold", pa.float32()),
     ]
@@ -28,10 +30,12 @@ SCHEMA = pa.schema(
 class Concept:
     """One concept of a dictionary.
 
-    `level` counts the nested prefixes from the coarsest, 0. `name` is None until the model is named. `alternatives`
-    are further names, best first; `scores` are cosines in the backbone's text space, the name's first, then one for
-    each alternative. `frequency` counts the patches of the related cache on which the concept fires; `threshold` is
-    the activation above which it does.
+    `level` counts the nested prefixes from the coarsest, 0. `name` is None until the model is named, and where no name
+    is sure enough. `alternatives` are further names, best first; `scores` are cosines in the backbone's text space, the
+    name's first where there is one, then one for each alternative. `confidence` is the estimated probability that the
+    first of them is right, `stability` the share of resamples of the concept's photos that lead to it again (None:
+    not known). `frequency` counts the patches of the related cache on which the concept fires; `threshold` is the
+    activation above which it does. `edited` and `hidden` come from a person's edits and are not in the table.
     """
 
     id: int
@@ -41,10 +45,14 @@ class Concept:
     scores: tuple[float, ...]
     frequency: int
     threshold: float
+    confidence: float | None = None
+    stability: float | None = None
+    edited: bool = False
+    hidden: bool = False
 
     @property
     def title(self) -> str:
-        """The name, or "concept 812" while there is none."""
+        """The name, or "concept 812" where there is none."""
         return self.name or f"concept {self.id}"
 
 
@@ -64,6 +72,8 @@ def save_concepts(path: Path, concepts: Sequence[Concept]) -> None:
         "name": [concept.name for concept in concepts],
         "alternatives": [list(concept.alternatives) for concept in concepts],
         "scores": [list(concept.scores) for concept in concepts],
+        "confidence": [concept.confidence for concept in concepts],
+        "stability": [concept.stability for concept in concepts],
         "frequency": [concept.frequency for concept in concepts],
         "threshold": np.asarray([concept.threshold for concept in concepts], dtype=np.float32),
     }
@@ -93,6 +103,8 @@ def load_concepts(path: Path, n_concepts: int) -> list[Concept]:
             scores=tuple(row["scores"]),
             frequency=row["frequency"],
             threshold=row["threshold"],
+            confidence=row["confidence"],
+            stability=row["stability"],
         )
         for row in table.to_pylist()
     ]

@@ -27,7 +27,7 @@ def run_demo(out: Path, *, device: str) -> None:
     explanations[0].save_json(out / "explanation.json")
     explanations[0].save_png(out / "explanation.png")
     shown = sorted({c.id for explanation in explanations for c in explanation.concepts})
-    relatives = {i for c in shown for i in (*model.graph.parents(c), *model.graph.children(c))}
+    relatives = {i for c in shown for i in (*model.relations.parents(c), *model.relations.children(c))}
     cards = concept_cards(model, model_folder, photos, sorted({*shown, *(int(i) for i in relatives)}))
     write_page(
         out / "report.html",

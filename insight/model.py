@@ -43,7 +43,7 @@ class ConceptModel:
         self,
         sae: SparseAutoencoder,
         concepts: Sequence[Concept],
-        graph: ConceptGraph,
+        relations: ConceptGraph,
         config: dict[str, Any],
         *,
         backbone: Backbone | None = None,
@@ -51,7 +51,7 @@ class ConceptModel:
     ) -> None:
         self.sae = sae.to(device).eval()
         self.concepts = list(concepts)
-        self.graph = graph
+        self.relations = relations
         self.config = config
         self.device = torch.device(device)
         if backbone is not None:
@@ -142,7 +142,7 @@ class ConceptModel:
     @cached_property
     def embeddings(self) -> Float[Tensor, "m d"]:
         """Each concept as a unit vector in text space, decoded with its parents (zero rows: it never fires)."""
-        return concept_embeddings(self.sae.decoder.detach().cpu(), self.sae.decoder_bias.detach().cpu(), self.graph)
+        return concept_embeddings(self.sae.decoder.detach().cpu(), self.sae.decoder_bias.detach().cpu(), self.relations)
 
     def _evidence(self, concept: int, heat: np.ndarray) -> ConceptEvidence:
         entry = self.concepts[concept]
@@ -154,8 +154,8 @@ class ConceptModel:
             level=entry.level,
             activation=float(heat.max()),
             map=heat,
-            parents=tuple(int(i) for i in self.graph.parents(concept)),
-            children=tuple(int(i) for i in self.graph.children(concept)),
+            parents=tuple(int(i) for i in self.relations.parents(concept)),
+            children=tuple(int(i) for i in self.relations.children(concept)),
         )
 
     def _fvu(self, patches: Tensor, codes: SparseCodes) -> float:

@@ -50,8 +50,8 @@ def concepts(
             "alternatives": [list(pair) for pair in zip(concept.alternatives, concept.scores[1:])],
             "level": concept.level,
             "frequency": concept.frequency,
-            "parents": [int(i) for i in loaded.graph.parents(concept.id)],
-            "children": [int(i) for i in loaded.graph.children(concept.id)],
+            "parents": [int(i) for i in loaded.relations.parents(concept.id)],
+            "children": [int(i) for i in loaded.relations.children(concept.id)],
             **({} if score is None else {"similarity": round(score, 4)}),
         }
         for concept, score in found

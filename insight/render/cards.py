@@ -37,7 +37,7 @@ def concept_cards(
             if example.image not in opened and (photos / example.image).exists():
                 opened[example.image] = decode(photos / example.image)
         entry = model.concepts[concept]
-        parents, children = model.graph.parents(concept).tolist(), model.graph.children(concept).tolist()
+        parents, children = model.relations.parents(concept).tolist(), model.relations.children(concept).tolist()
         cards.append(
             ConceptCard(
                 id=concept,
@@ -45,7 +45,7 @@ def concept_cards(
                 score=round(entry.scores[0], 3) if entry.scores else None,
                 alternatives=entry.alternatives,
                 level=entry.level,
-                share=entry.frequency / max(model.graph.tokens, 1),
+                share=entry.frequency / max(model.relations.tokens, 1),
                 parents=parents,
                 children=children,
                 names={i: model.concepts[i].title for i in (concept, *parents, *children)},

@@ -124,7 +124,7 @@ def test_concepts_shows_where_each_is_strongest(built: Path, photos: Path, tmp_p
 
 
 def test_parents_and_children_mirror_each_other(built: Path) -> None:
-    graph = ConceptModel.from_pretrained(built).graph
+    graph = ConceptModel.from_pretrained(built).relations
     for concept in range(graph.n_concepts):
         for parent in graph.parents(concept):
             assert concept in graph.children(int(parent))
