@@ -105,13 +105,24 @@ class SparseAutoencoder(nn.Module):
         levels = torch.bucketize(concepts, torch.tensor(self.config.levels, device=concepts.device), right=True)
         return levels if isinstance(concept, Tensor) else int(levels)
 
-    def save_pretrained(self, folder: Path | str, extra: dict[str, Any] | None = None) -> None:
-        """Write the folder. Keys already in its `config.json` are kept; `extra` adds or replaces top-level keys."""
+    def save_pretrained(
+        self, folder: Path | str, extra: dict[str, Any] | None = None, *, dtype: torch.dtype | None = None
+    ) -> None:
+        """Write the folder. Keys already in its `config.json` are kept; `extra` adds or replaces top-level keys.
+
+        `dtype` is what the encoder's and the decoder's rows are stored as (default: what they are); they are read as
+        float32. `InsightError` where float16 is too narrow for them.
+        """
         folder = Path(folder)
+        tensors = self.state_dict()
+        for name in () if dtype is None else ("encoder", "decoder"):
+            tensors[name] = tensors[name].to(dtype)
+            if not bool(torch.isfinite(tensors[name]).all()):
+                raise InsightError(f"{folder}: the {name} has numbers that {dtype} does not hold; save it as float32")
         folder.mkdir(parents=True, exist_ok=True)
         kept = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
         with atomic_write(folder / "sae.safetensors") as temporary:
-            save_file({name: tensor.cpu().contiguous() for name, tensor in self.state_dict().items()}, temporary)
+            save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
         own = {"format": FORMAT, "format_version": FORMAT_VERSION, "sae": self.config.to_dict()}
         write_json(folder / "config.json", {**kept, **(extra or {}), **own})
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from sae import InsightError, SaeConfig, SparseAutoencoder, SparseCodes
 
@@ -93,6 +93,24 @@ def test_a_saved_autoencoder_comes_back_bit_for_bit(sae, generator, tmp_path):
     assert again.config == sae.config
     assert all(torch.equal(one, two) for one, two in zip(sae.state_dict().values(), again.state_dict().values()))
     assert sorted(path.name for path in (tmp_path / "deep" / "folder").iterdir()) == ["config.json", "sae.safetensors"]
+
+
+def test_an_autoencoder_saved_in_half_precision_is_read_as_float32(sae, tmp_path):
+    sae.save_pretrained(tmp_path / "half", dtype=torch.float16)
+    again = SparseAutoencoder.from_pretrained(tmp_path / "half")
+    stored = load_file(tmp_path / "half" / "sae.safetensors")
+    assert {name for name, tensor in stored.items() if tensor.dtype == torch.float16} == {"encoder", "decoder"}
+    assert torch.equal(again.encoder, sae.encoder.half().float())
+    assert torch.equal(again.decoder, sae.decoder.half().float())
+    assert all(torch.equal(getattr(again, n), getattr(sae, n)) for n in ("encoder_bias", "decoder_bias", "threshold"))
+    assert sae.encoder.dtype == torch.float32
+
+
+def test_weights_that_half_precision_cannot_hold_are_not_saved_in_it(sae, tmp_path):
+    sae.weights.encoder[3, 2] = 1e5
+    with pytest.raises(InsightError, match="encoder has numbers"):
+        sae.save_pretrained(tmp_path, dtype=torch.float16)
+    assert not any(tmp_path.iterdir())
 
 
 def test_saving_keeps_what_others_wrote_into_the_config(sae, tmp_path):
