@@ -1,5 +1,7 @@
 """What the pipeline and the command line do when nothing else is said, and why."""
 
+MODEL = "small"
+"""The model that is asked when none is named; it comes with the package (insight/models)."""
 PATCHES_PER_CONCEPT = 400
 """A dictionary larger than its data can fill learns single photos by heart instead of what they share."""
 K = 8

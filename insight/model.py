@@ -28,6 +28,7 @@ from .backbones import load as load_backbone
 from .concept import Concept, load_concepts
 from .data.decode import decode, to_rgb
 from .explanation import ConceptEvidence, Explanation
+from .models import model_folder
 
 PHOTO_PIXELS = 640
 
@@ -69,8 +70,11 @@ class ConceptModel:
     def from_pretrained(
         cls, folder: Path | str, *, backbone: Backbone | None = None, device: torch.device | str = "cpu"
     ) -> ConceptModel:
-        """Read a model folder, or download one from the Hugging Face hub when no such folder exists ("user/name")."""
-        path = _local_folder(folder)
+        """Read a model: a folder, one that comes with the package ("small"), or one of the hub ("user/name").
+
+        `insight.models.model_folder` says which is meant.
+        """
+        path = model_folder(folder)
         sae = SparseAutoencoder.from_pretrained(path)
         config = read_json(path / "config.json")
         if "backbone" not in config:
@@ -170,7 +174,8 @@ def check_fingerprint(backbone: Backbone, config: dict[str, Any]) -> None:
     if backbone.fingerprint != wanted:
         raise InsightError(
             f"the model was trained on backbone {config['backbone']['name']} with fingerprint {wanted[:12]}…, found"
-            f" {backbone.name} with {backbone.fingerprint[:12]}…; build the model again with this backbone"
+            f" {backbone.name} with {backbone.fingerprint[:12]}…; use the version of this package that made the model,"
+            " or build it again with this backbone"
         )
 
 
@@ -183,21 +188,3 @@ def _maps(codes: SparseCodes, concepts: Tensor, grid: tuple[int, int]) -> Float[
     maps = codes.activations.new_zeros(len(concepts), codes.n)
     maps[slot[kept], codes.rows()[kept]] = codes.activations[kept]
     return maps.reshape(len(concepts), *grid).cpu().numpy()
-
-
-def _local_folder(folder: Path | str) -> Path:
-    path = Path(folder)
-    if path.exists() or str(folder).count("/") != 1:
-        if not (path / "config.json").exists():
-            raise InsightError(f"{path}: no model here (config.json is missing); make one by `insight build`")
-        return path
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(folder)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise InsightError(
-            f"{folder}: no such model folder here, and none could be had from the hub ({type(error).__name__});"
-            " check the path, or make a model by `insight build`"
-        ) from None

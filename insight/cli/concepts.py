@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from .options import Device, Model, pick_device
+from ..defaults import MODEL
+from .options import Device, ReadModel, pick_device
 
 
 def concepts(
-    model: Model,
+    model: ReadModel = MODEL,
     /,
     query: str | None = None,
     top: int = 20,
@@ -29,6 +30,7 @@ def concepts(
     from sae.files import write_json
 
     from ..model import ConceptModel
+    from ..models import model_folder
     from ..pipeline import describe_model
     from ..render.cards import concept_cards
     from ..render.page import write_page
@@ -59,8 +61,8 @@ def concepts(
     if json:
         write_json(json, rows)
     if html and photos:
-        title = f"{len(rows)} concepts of {model.name}" + (f" near “{query}”" if query else "")
-        cards = concept_cards(loaded, model, photos, [row["id"] for row in rows])
+        title = f"{len(rows)} concepts of {Path(model).name}" + (f" near “{query}”" if query else "")
+        cards = concept_cards(loaded, model_folder(model), photos, [row["id"] for row in rows])
         write_page(html, title=title, explanations=[], cards=cards, facts=describe_model(loaded.config))
     if json or html:
         return

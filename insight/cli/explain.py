@@ -5,12 +5,20 @@ from typing import Annotated
 
 import tyro
 
-from .options import Device, Model, pick_device
+from ..defaults import MODEL
+from .options import Device, pick_device
+
+Words = Annotated[
+    tyro.conf.Positional[tuple[str, ...]],
+    tyro.conf.arg(
+        metavar="[MODEL] PHOTO...",
+        help="Photographs; before them the folder of a model, or else `small` is asked, which comes with the package.",
+    ),
+]
 
 
 def explain(
-    model: Model,
-    images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...", help="Photographs.")],
+    words: Words,
     /,
     top: int = 20,
     json: Path | None = None,
@@ -26,14 +34,12 @@ def explain(
         png: File to draw to; with several photos each gets its own, FILE-<photo>.png.
         html: File to write one self-contained page with all photos to.
     """
-    from sae.errors import InsightError
     from sae.files import write_json
 
     from ..model import ConceptModel
     from ..render.page import write_page
 
-    if not images:
-        raise InsightError("expected at least one photo to explain, found none; usage: insight explain MODEL IMAGE...")
+    model, images = _told_apart(words)
     loaded = ConceptModel.from_pretrained(model, device=pick_device(device))
     explanations = [loaded.explain(image, top=top) for image in images]
     if json:
@@ -52,3 +58,23 @@ def explain(
             for concept in explanation.concepts:
                 parents = ", ".join(explanation.names[parent] for parent in concept.parents)
                 print(f"  {concept.activation:8.3f}  {concept.name}" + (f"  (in {parents})" if parents else ""))
+
+
+def _told_apart(words: tuple[str, ...]) -> tuple[str, list[Path]]:
+    """The model and the photos: the first word is a photo if it looks like one and no model has that name."""
+    from sae.errors import InsightError
+
+    from ..data.folder import SUFFIXES
+    from ..data.place import FILE, found_at
+    from ..models import is_model
+
+    usage = "usage: insight explain [MODEL] PHOTO..."
+    if not words:
+        raise InsightError(f"expected at least one photo to explain, found none; {usage}")
+    first, *others = words
+    if not is_model(first) and (found_at(first) == FILE or Path(first).suffix.lower() in SUFFIXES):
+        return MODEL, [Path(word) for word in words]
+    if not others:
+        found = "the name of a model; for a photo of that name write its folder too" if is_model(first) else "no photo"
+        raise InsightError(f"{first}: expected at least one photo to explain, found {found}; {usage}")
+    return first, [Path(word) for word in others]

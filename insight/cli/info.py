@@ -6,22 +6,32 @@ from typing import Annotated, Any
 
 import tyro
 
+from ..defaults import MODEL
+
 _SHOWN = 8
 
 
-def info(path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PATH")], /) -> None:
+Place = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(metavar="PATH", help="Folder of a cache or a model, or `small`, which comes with the package."),
+]
+
+
+def info(path: Place = MODEL, /) -> None:
     """Say what the cache or model at PATH is: backbone, sizes, training, what could not be read."""
     from sae.errors import InsightError
     from sae.files import read_json
 
     from ..cache import FeatureCache
     from ..cache.derived.describe import describe_cache
+    from ..models import is_model, model_folder
     from ..pipeline import describe_model
 
-    if (path / "manifest.json").exists():
+    if (Path(path) / "manifest.json").exists():
         print_facts(facts_of_cache(describe_cache(FeatureCache.open(path))))
-    elif (path / "config.json").exists():
-        print_facts({"model": str(path), **describe_model(read_json(path / "config.json"))})
+    elif is_model(path):
+        folder = model_folder(path)
+        print_facts({"model": str(folder), **describe_model(read_json(folder / "config.json"))})
     else:
         raise InsightError(f"{path}: expected a cache (manifest.json) or a model (config.json), found neither")
 

@@ -6,6 +6,10 @@ from typing import Annotated
 import tyro
 
 Model = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL", help="Folder of a model.")]
+ReadModel = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(metavar="MODEL", help="Folder of a model, or `small`, which comes with the package."),
+]
 Cache = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="CACHE", help="Folder of a feature cache.")]
 Photos = Annotated[
     tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER", help="Folder of photographs, searched recursively.")
