@@ -1,23 +1,36 @@
 """Naming: from codes and words to named, related concepts; knows nothing of images."""
 
 from .evidence.cooccurrence import Cooccurrence
+from .evidence.evidence import Evidence
 from .evidence.exemplars import Exemplars
+from .evidence.features import FOLDS, FeatureMeans
+from .evidence.peaks import strongest_of_image
+from .evidence.regions import RegionPairs
 from .metrics.agreement import Agreement, cosine_agreement, name_agreement
 from .names.embeddings import Mode, concept_embeddings
 from .names.nearest import Names, name_concepts
-from .relations.graph import ConceptGraph, build_graph, containment, published_graph
-from .words.phrases import WordList, load_phrases
+from .relations.before import build_graph
+from .relations.candidates import containment
+from .relations.graph import ConceptGraph
+from .relations.published import published_graph
+from .words.lists import LISTS, load_phrases
+from .words.phrases import WordList
 from .words.vocabulary import TEMPLATES, Vocabulary
 from .words.wordforms import word_key
 
 __all__ = [
+    "FOLDS",
+    "LISTS",
     "TEMPLATES",
     "Agreement",
     "ConceptGraph",
     "Cooccurrence",
+    "Evidence",
     "Exemplars",
+    "FeatureMeans",
     "Mode",
     "Names",
+    "RegionPairs",
     "Vocabulary",
     "WordList",
     "build_graph",
@@ -28,5 +41,6 @@ __all__ = [
     "name_agreement",
     "name_concepts",
     "published_graph",
+    "strongest_of_image",
     "word_key",
 ]
