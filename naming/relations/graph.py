@@ -1,34 +1,56 @@
-"""The concept graph: which concept belongs to which, from co-occurrence.
+"""The concept graph: which concept belongs to which, with the evidence for it.
 
-In: `Cooccurrence` and `Exemplars` of one pass over the codes. Out: `ConceptGraph`, edges child -> parent with the share
-of the child's activation that falls on the parent's tokens. `relations.npz` keeps it, with the mean codes that naming
-needs.
+In: edges from `build_graph` or `published_graph`. Out: `ConceptGraph`, which answers who is whose parent, child,
+synonym and context, and is kept in `relations.npz` (`file.py`) with the mean codes that naming needs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array
 
 from sae.errors import InsightError
 
 from ..evidence.cooccurrence import Cooccurrence
 from ..evidence.exemplars import Exemplars
-from ..npz import read_npz, write_npz
+from .context import ContextPairs
+from .edges import KINDS, Edges
 
-THRESHOLD = 0.75
-"""Published in the naming script (specs/insight.md §1.4): the parent is there for three quarters of the child."""
-ARRAYS = ["offsets", "parents", "weights", "direct", "frequency", "tokens"]
-MEAN_CODES = ["mean_offsets", "mean_concepts", "mean_activations"]
+if TYPE_CHECKING:
+    import networkx
+
+Kind = Literal["kind-of", "part-of"]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One edge with all that is known of it; see `ConceptGraph` for what each value means."""
+
+    child: int
+    parent: int
+    kind: Kind | None
+    weight: float
+    direct: bool
+    lift: float
+    q_value: float
+    support: int
+    cover: float
+    cover_spread: float
 
 
 @dataclass(frozen=True, eq=False)
 class ConceptGraph:
-    """Edges from child to parent over m concepts, as CSR: row i holds the parents of concept i, the surest first."""
+    """Edges from child to parent over m concepts, as CSR: row i holds the parents of concept i, the surest first.
+
+    Lookups answer for a concept's representative: of synonyms, only the representative has edges, and what is asked
+    of another of them is answered as if it had been asked of it. They come from the direct edges alone.
+    """
 
     offsets: np.ndarray
     """int64 [m + 1]."""
@@ -38,26 +60,145 @@ class ConceptGraph:
     """float32 [edges]: activation-weighted P(parent | child)."""
     direct: np.ndarray
     """bool [edges]: False where another path of edges leads to the same parent."""
+    kind: np.ndarray
+    """int8 [edges]: index into `KINDS`; −1 where the regions speak for neither, or were not looked at."""
+    lift: np.ndarray
+    """float32 [edges]: in how large a share of its images the child is covered by the parent, over that share for
+    concepts like the child. NaN, as all evidence below, where it was not looked at (`published_graph`)."""
+    q_value: np.ndarray
+    """float64 [edges]: the smallest false discovery rate at which the edge is still found."""
+    support: np.ndarray
+    """int64 [edges]: images in which the parent covers the child."""
+    cover: np.ndarray
+    """float32 [edges]: mean share of the parent's region that the child's makes up, where it stands on it."""
+    cover_spread: np.ndarray
+    """float32 [edges]: standard deviation of that share."""
+    synonyms: np.ndarray
+    """int32 [m]: the representative of each concept, itself where it is alone."""
+    contexts: ContextPairs
+    """Pairs of concepts that stand beside each other."""
     frequency: np.ndarray
     """int64 [m]: tokens on which each concept fires."""
     tokens: int
     """Tokens that were looked at."""
-    mean_codes: csr_array
+    mean_codes: csr_array = field(repr=False)
     """float32 [m, m]: row i is the mean code of concept i's strongest tokens (`Exemplars.mean_codes`)."""
+    titles: tuple[str, ...] | None = None
+    """What the concepts are called in exports; not saved. None: "concept 812"."""
+
+    @classmethod
+    def from_edges(
+        cls,
+        edges: Edges,
+        *,
+        direct: np.ndarray,
+        frequency: np.ndarray,
+        tokens: int,
+        mean_codes: csr_array,
+        synonyms: np.ndarray | None = None,
+        contexts: ContextPairs | None = None,
+    ) -> ConceptGraph:
+        """A graph of edges in any order; without synonyms and context pairs unless they are given."""
+        m = len(frequency)
+        order = np.lexsort((edges.parent, -edges.weight, edges.child))
+        edges = edges.take(order)
+        return cls(
+            offsets=_offsets(edges.child, m),
+            parent_ids=edges.parent.astype(np.int32),
+            weights=edges.weight.astype(np.float32),
+            direct=direct[order],
+            kind=edges.kind,
+            lift=edges.lift.astype(np.float32),
+            q_value=edges.q_value,
+            support=edges.support,
+            cover=edges.cover.astype(np.float32),
+            cover_spread=edges.cover_spread.astype(np.float32),
+            synonyms=np.arange(m, dtype=np.int32) if synonyms is None else synonyms,
+            contexts=ContextPairs.none() if contexts is None else contexts,
+            frequency=frequency.copy(),
+            tokens=tokens,
+            mean_codes=mean_codes,
+        )
 
     @property
     def n_concepts(self) -> int:
         return len(self.frequency)
 
-    def parents(self, concept: int) -> np.ndarray:
-        """int32: the direct parents of a concept, the surest first."""
-        row = slice(self.offsets[concept], self.offsets[concept + 1])
-        return self.parent_ids[row][self.direct[row]]
+    @cached_property
+    def child_ids(self) -> np.ndarray:
+        """int32 [edges]: the child of each edge, beside `parent_ids`."""
+        return np.repeat(np.arange(self.n_concepts, dtype=np.int32), np.diff(self.offsets))
 
-    def children(self, concept: int) -> np.ndarray:
-        """int32: the concepts that have this one as a direct parent, the surest first."""
-        offsets, children = self._children
-        return children[offsets[concept] : offsets[concept + 1]]
+    def title(self, concept: int) -> str:
+        """What a concept is called."""
+        return f"concept {concept}" if self.titles is None else self.titles[concept]
+
+    def parents(self, concept: int, kind: Kind | None = None) -> np.ndarray:
+        """int32: the direct parents of a concept (of one kind), the surest first."""
+        rows = self._row(concept)
+        return self.parent_ids[rows[self._of_kind(rows, kind)]]
+
+    def children(self, concept: int, kind: Kind | None = None) -> np.ndarray:
+        """int32: the concepts that have this one as a direct parent (of one kind), the surest first."""
+        offsets, edges = self._by_parent
+        concept = self.synonyms[concept]
+        rows = edges[offsets[concept] : offsets[concept + 1]]
+        return self.child_ids[rows[self._of_kind(rows, kind)]]
+
+    def ancestors(self, concept: int) -> np.ndarray:
+        """int32: every concept that parents of parents lead to, the nearest first."""
+        return self._reached(concept, self.parents)
+
+    def descendants(self, concept: int) -> np.ndarray:
+        """int32: every concept that children of children lead to, the nearest first."""
+        return self._reached(concept, self.children)
+
+    def paths(self, concept: int) -> Iterator[tuple[int, ...]]:
+        """Every way from a concept over its parents up to one that has none, the surest parents first.
+
+        One by one, as there may be more than can be listed; a path meets no concept twice.
+        """
+        stack = [(int(self.synonyms[concept]),)]
+        while stack:
+            path = stack.pop()
+            further = [(*path, parent) for parent in self.parents(path[-1]).tolist() if parent not in path]
+            if not further:
+                yield path
+            stack.extend(reversed(further))
+
+    def synonyms_of(self, concept: int) -> np.ndarray:
+        """int32: the other concepts of its group, by id."""
+        by_group, grouped = self._groups
+        start, stop = np.searchsorted(grouped, [self.synonyms[concept], self.synonyms[concept] + 1])
+        group = by_group[start:stop]
+        return group[group != concept]
+
+    def context(self, concept: int) -> np.ndarray:
+        """int32: the concepts that stand beside this one and seldom on it, the surest first."""
+        return self.contexts.of(int(self.synonyms[concept]))
+
+    def edge(self, child: int, parent: int) -> Edge:
+        """The edge between two concepts, direct or not; `InsightError` where there is none."""
+        low, high = self.offsets[self.synonyms[child]], self.offsets[self.synonyms[child] + 1]
+        found = np.flatnonzero(self.parent_ids[low:high] == self.synonyms[parent])
+        if not len(found):
+            raise InsightError(f"concept {parent} is no parent of concept {child}; parents(...) lists those it has")
+        return self.edge_at(int(low + found[0]))
+
+    def edge_at(self, row: int) -> Edge:
+        """The edge in one row of the edge arrays."""
+        return Edge(
+            child=int(self.child_ids[row]),
+            parent=int(self.parent_ids[row]),
+            kind=kind_name(int(self.kind[row])),
+            weight=float(self.weights[row]),
+            direct=bool(self.direct[row]),
+            lift=float(self.lift[row]),
+            q_value=float(self.q_value[row]),
+            support=int(self.support[row]),
+            cover=float(self.cover[row]),
+            cover_spread=float(self.cover_spread[row]),
+        )
 
     def edges(self) -> csr_array:
         """float32 [m, m]: all edges, also those that are not direct; row child, column parent."""
@@ -66,131 +207,83 @@ class ConceptGraph:
         edges.sort_indices()  # in place, while the graph's own arrays keep the surest first
         return edges
 
-    def save(self, path: Path | str) -> None:
-        """Write `relations.npz`: the graph's arrays (`parents` for `parent_ids`), and the mean codes as CSR.
+    def to_networkx(self, concepts: Iterable[int] | None = None) -> networkx.DiGraph:
+        """A `networkx.DiGraph`, as `export.as_networkx` describes it."""
+        from .export import as_networkx
 
-        The latter are `mean_offsets`, `mean_concepts` and `mean_activations`.
-        """
-        graph = [self.offsets, self.parent_ids, self.weights, self.direct, self.frequency, np.array(self.tokens)]
-        mean = [self.mean_codes.indptr, self.mean_codes.indices, self.mean_codes.data]
-        write_npz(path, dict(zip(ARRAYS + MEAN_CODES, graph + mean, strict=True)))
+        return as_networkx(self, concepts)
+
+    def save_graphml(self, path: Path | str, concepts: Iterable[int] | None = None) -> None:
+        """Write the graph as GraphML, as `export.write_graphml` describes it."""
+        from .export import write_graphml
+
+        write_graphml(self, path, concepts)
+
+    def to_mermaid(self, concepts: Iterable[int] | None = None) -> str:
+        """A Mermaid flowchart, as `mermaid.as_mermaid` describes it."""
+        from .mermaid import as_mermaid
+
+        return as_mermaid(self, concepts)
+
+    def save(self, path: Path | str) -> None:
+        """Write `relations.npz`, as `file.write_relations` describes it."""
+        from .file import write_relations
+
+        write_relations(self, path)
 
     @classmethod
     def load(cls, path: Path | str) -> ConceptGraph:
-        """Read what `save` wrote; `InsightError` names a file that is missing, damaged or at odds with itself."""
-        remedy = "make it again by `insight relate MODEL CACHE`"
-        arrays = read_npz(path, ARRAYS + MEAN_CODES, remedy)
-        m = len(arrays["frequency"])
-        try:
-            for offsets, columns, values in (ARRAYS[:3], MEAN_CODES):
-                matrix = csr_array((arrays[values], arrays[columns], arrays[offsets]), shape=(m, m))
-                matrix.check_format()
-            if arrays["direct"].shape != arrays["parents"].shape:
-                raise ValueError(f"{len(arrays['direct'])} direct flags for {len(arrays['parents'])} edges")
-        except ValueError as error:
-            raise InsightError(f"{path}: expected relations of {m} concepts, found {error}; {remedy}") from None
-        return cls(
-            offsets=arrays["offsets"],
-            parent_ids=arrays["parents"],
-            weights=arrays["weights"],
-            direct=arrays["direct"],
-            frequency=arrays["frequency"],
-            tokens=int(arrays["tokens"]),
-            mean_codes=matrix,
-        )
+        """Read what `save` wrote; `InsightError` names a file that is missing, old, damaged or at odds with itself."""
+        from .file import read_relations
+
+        return read_relations(path)
+
+    def _row(self, concept: int) -> np.ndarray:
+        concept = self.synonyms[concept]
+        low = self.offsets[concept]
+        return low + np.flatnonzero(self.direct[low : self.offsets[concept + 1]])
+
+    def _of_kind(self, rows: np.ndarray, kind: Kind | None) -> np.ndarray:
+        if kind is None:
+            return np.ones(len(rows), bool)
+        if kind not in KINDS:
+            raise InsightError(f"expected a kind of edge, {' or '.join(KINDS)}, found {kind!r}")
+        return self.kind[rows] == KINDS.index(kind)
+
+    def _reached(self, concept: int, step: Callable[[int], np.ndarray]) -> np.ndarray:
+        start = int(self.synonyms[concept])
+        found: dict[int, None] = {start: None}  # in the order of discovery
+        queue = [start]
+        for here in queue:
+            new = [there for there in step(here).tolist() if there not in found]
+            found.update(dict.fromkeys(new))
+            queue.extend(new)
+        return np.array(queue[1:], np.int32)
 
     @cached_property
-    def _children(self) -> tuple[np.ndarray, np.ndarray]:
-        child = np.repeat(np.arange(self.n_concepts, dtype=np.int32), np.diff(self.offsets))[self.direct]
-        parent, weight = self.parent_ids[self.direct], self.weights[self.direct]
-        order = np.lexsort((child, -weight, parent))
-        return _offsets(parent, self.n_concepts), child[order]
+    def _groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """Concepts sorted by their representative, int32, and the representative of each."""
+        order = self.synonyms.argsort(kind="stable")
+        return order.astype(np.int32), self.synonyms[order]
+
+    @cached_property
+    def _by_parent(self) -> tuple[np.ndarray, np.ndarray]:
+        """CSR by parent of the direct edges: offsets [m + 1], rows of the edge arrays."""
+        rows = np.flatnonzero(self.direct)
+        rows = rows[np.lexsort((self.child_ids[rows], -self.weights[rows], self.parent_ids[rows]))]
+        return _offsets(self.parent_ids[rows], self.n_concepts), rows
 
 
-def containment(cooccurrence: Cooccurrence) -> csr_array:
-    """Dn [m, m] float64, Dn[i, j] = D[i, j] / D[i, i]: activation-weighted P(j | i) (specs/insight.md §1.4).
-
-    Concepts that never fire have empty rows; the diagonal of the others is 1.
-    """
-    weighted = cooccurrence.weighted
-    own = weighted.diagonal()
-    return csr_array(diags_array(np.divide(1.0, own, out=np.zeros_like(own), where=own > 0)) @ weighted)
+def kind_name(kind: int) -> Kind | None:
+    """The kind an int8 of `ConceptGraph.kind` stands for."""
+    return None if kind < 0 else KINDS[kind]
 
 
-def published_graph(cooccurrence: Cooccurrence, exemplars: Exemplars, *, threshold: float = THRESHOLD) -> ConceptGraph:
-    """Every pair with Dn > `threshold`, as published: no support asked for, mutual edges both ways, cycles and all."""
-    child, parent, weight = _above(cooccurrence, threshold)
-    return _graph(child, parent, weight, np.ones(len(child), bool), cooccurrence, exemplars)
-
-
-def build_graph(
-    cooccurrence: Cooccurrence,
-    exemplars: Exemplars,
-    *,
-    threshold: float = THRESHOLD,
-    min_support: int = 20,
-    min_lift: float = 2.0,
-) -> ConceptGraph:
-    """The published threshold, less what it lets through by chance; without cycles.
-
-    An edge child -> parent needs Dn > `threshold`; the child on at least `min_support` tokens (three of four tokens
-    prove nothing); Dn >= `min_lift` · P(parent), for a parent that fires nearly everywhere is over every concept
-    (specs/insight.md §3.7: the mandatory control); and a parent more frequent than the child (at a tie, of lower id,
-    which is the coarser level). The last turns mutual edges toward the more frequent, and rules out cycles.
-    """
-    child, parent, weight = _above(cooccurrence, threshold)
-    frequency = cooccurrence.frequency
-    more = (frequency[parent] > frequency[child]) | ((frequency[parent] == frequency[child]) & (parent < child))
-    lift = weight * cooccurrence.tokens / frequency[parent]
-    keep = more & (frequency[child] >= min_support) & (lift >= min_lift)
-    child, parent, weight = child[keep], parent[keep], weight[keep]
-    return _graph(child, parent, weight, _direct(child, parent, frequency), cooccurrence, exemplars)
-
-
-def _above(cooccurrence: Cooccurrence, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs with Dn > threshold off the diagonal: child, parent, Dn."""
-    if not 0 <= threshold < 1:
-        raise InsightError(f"the threshold is a share of the child's activation: expected 0 to 1, found {threshold}")
-    edges = containment(cooccurrence).tocoo()
-    keep = (edges.data > threshold) & (edges.row != edges.col)
-    return edges.row[keep], edges.col[keep], edges.data[keep]
-
-
-def _direct(child: np.ndarray, parent: np.ndarray, frequency: np.ndarray) -> np.ndarray:
-    """Which edges of an acyclic graph no longer path replaces (transitive reduction), parents being more frequent."""
-    parents: dict[int, set[int]] = {}
-    for i, j in zip(child.tolist(), parent.tolist(), strict=True):
-        parents.setdefault(i, set()).add(j)
-    ancestors: dict[int, set[int]] = {}
-    indirect: set[tuple[int, int]] = set()
-    for i in sorted(parents, key=lambda concept: (-frequency[concept], concept)):  # parents before children
-        beyond = set().union(*(ancestors.get(j, set()) for j in parents[i]))
-        indirect.update((i, j) for j in parents[i] & beyond)
-        ancestors[i] = parents[i] | beyond
-    return np.array([pair not in indirect for pair in zip(child.tolist(), parent.tolist(), strict=True)], dtype=bool)
-
-
-def _graph(
-    child: np.ndarray,
-    parent: np.ndarray,
-    weight: np.ndarray,
-    direct: np.ndarray,
-    cooccurrence: Cooccurrence,
-    exemplars: Exemplars,
-) -> ConceptGraph:
+def require_same_concepts(exemplars: Exemplars, cooccurrence: Cooccurrence) -> None:
+    """`InsightError` unless both were taken from codes of one dictionary."""
     if exemplars.n_concepts != cooccurrence.n_concepts:
         found = f"{cooccurrence.n_concepts} and {exemplars.n_concepts}"
         raise InsightError(f"expected co-occurrence and exemplars of the same codes, found {found} concepts")
-    order = np.lexsort((parent, -weight, child))
-    return ConceptGraph(
-        offsets=_offsets(child, cooccurrence.n_concepts),
-        parent_ids=parent[order].astype(np.int32),
-        weights=weight[order].astype(np.float32),
-        direct=direct[order],
-        frequency=cooccurrence.frequency.copy(),
-        tokens=cooccurrence.tokens,
-        mean_codes=exemplars.mean_codes(),
-    )
 
 
 def _offsets(row: np.ndarray, n_rows: int) -> np.ndarray:

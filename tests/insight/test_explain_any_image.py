@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from insight import ConceptModel, Explanation, InsightError
 from insight.backbones import Backbone, DenseFeatures
 from insight.concept import unnamed
-from naming import ConceptGraph
+from naming import Cooccurrence, Exemplars, published_graph
 from sae import SaeConfig, SparseAutoencoder
 
 
@@ -38,16 +37,7 @@ def model() -> ConceptModel:
     with torch.no_grad():
         sae.encoder.copy_(torch.eye(3))
         sae.decoder.copy_(torch.eye(3))
-    no_edges = np.zeros(0, np.int32)
-    graph = ConceptGraph(
-        offsets=np.zeros(4, np.int64),
-        parent_ids=no_edges,
-        weights=no_edges.astype(np.float32),
-        direct=no_edges.astype(bool),
-        frequency=np.ones(3, np.int64),
-        tokens=1,
-        mean_codes=csr_array((3, 3), dtype=np.float32),
-    )
+    graph = published_graph(Cooccurrence(3), Exemplars(3))  # no edges
     config = {"backbone": {"name": "colours", "fingerprint": "none", "description": ""}}
     return ConceptModel(sae, unnamed([0] * 3, [1] * 3, [0.0] * 3), graph, config, backbone=Colours())
 
