@@ -72,9 +72,15 @@ def _told_apart(words: tuple[str, ...]) -> tuple[str, list[Path]]:
     if not words:
         raise InsightError(f"expected at least one photo to explain, found none; {usage}")
     first, *others = words
-    if not is_model(first) and (found_at(first) == FILE or Path(first).suffix.lower() in SUFFIXES):
-        return MODEL, [Path(word) for word in words]
-    if not others:
-        found = "the name of a model; for a photo of that name write its folder too" if is_model(first) else "no photo"
-        raise InsightError(f"{first}: expected at least one photo to explain, found {found}; {usage}")
-    return first, [Path(word) for word in others]
+    here, named = found_at(first), is_model(first)
+    if not named and (here == FILE or Path(first).suffix.lower() in SUFFIXES):
+        model, photos = MODEL, [*words]
+    else:
+        model, photos = first, others
+    if not photos:
+        what = here if not named else f"the name of a model (./{first} is the file)" if here == FILE else "a model"
+        raise InsightError(f"expected at least one photo to explain, found only {first}, {what}; {usage}")
+    for photo in photos:
+        if (found := found_at(photo)) != FILE:
+            raise InsightError(f"{photo}: expected a photo, found {found}; check the path")
+    return model, [Path(photo) for photo in photos]
