@@ -6,10 +6,12 @@ In: what each step finds out. Out: what the next one reads; `ConceptGraph` keeps
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy as np
 
-KINDS = ("kind-of", "part-of")
+Kind = Literal["kind-of", "part-of"]
+KINDS: tuple[Kind, ...] = ("kind-of", "part-of")
 """Child and parent stand on the same region; the child makes up a small, consistent portion of the parent's region."""
 UNTOLD = -1
 """The kind of an edge whose regions speak for neither."""

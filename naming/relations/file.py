@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -66,10 +67,12 @@ def read_relations(path: Path | str) -> ConceptGraph:
         _check(arrays, m)
     except ValueError as error:
         raise InsightError(f"{path}: expected relations of {m} concepts, found {error}; {REMEDY}") from None
+    columns: dict[str, Any] = {attribute: arrays[name] for name, attribute in EDGES.items()}
     return ConceptGraph(
+        **columns,
         offsets=arrays["offsets"],
-        **{attribute: arrays[name] for name, attribute in EDGES.items()},
-        **{name: arrays[name] for name in CONCEPTS},
+        frequency=arrays["frequency"],
+        synonyms=arrays["synonyms"],
         contexts=ContextPairs(**{attribute: arrays[name] for name, attribute in CONTEXT.items()}),
         tokens=int(arrays["tokens"]),
         mean_codes=mean_codes,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -20,12 +20,10 @@ from sae.errors import InsightError
 from ..evidence.cooccurrence import Cooccurrence
 from ..evidence.exemplars import Exemplars
 from .context import ContextPairs
-from .edges import KINDS, Edges
+from .edges import KINDS, Edges, Kind
 
 if TYPE_CHECKING:
     import networkx
-
-Kind = Literal["kind-of", "part-of"]
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ class ConceptGraph:
 
         One by one, as there may be more than can be listed; a path meets no concept twice.
         """
-        stack = [(int(self.synonyms[concept]),)]
+        stack: list[tuple[int, ...]] = [(int(self.synonyms[concept]),)]
         while stack:
             path = stack.pop()
             further = [(*path, parent) for parent in self.parents(path[-1]).tolist() if parent not in path]
