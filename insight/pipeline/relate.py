@@ -10,13 +10,13 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from naming import ConceptGraph, Cooccurrence, Exemplars, build_graph
+from naming import ConceptGraph, Cooccurrence, Exemplars, build_graph, strongest_of_image
 from sae import Evaluation, SparseAutoencoder, SparseCodes, evaluate
 from sae.files import write_json
 
 from ..cache import FeatureCache
 from ..concept import save_concepts, unnamed
-from ..examples import Example, save_examples, strongest_of_image
+from ..examples import Example, save_examples
 from .folder import read_config
 
 

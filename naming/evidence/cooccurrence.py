@@ -3,6 +3,10 @@
 In: `SparseCodes`, chunk by chunk in any order. Out: C [m, m], how often two concepts fire on one token; D [m, m], the
 same weighted by the row concept's activation; how often each fires. Both are sparse: the work is O(tokens · k²), the
 memory O(pairs that ever met), 20 bytes each, and up to three times that while sums are merged. No array has m² cells.
+
+With `most_partners` = c the memory is bounded whatever comes: at most m · c pairs are held, and twice as many for a
+while. At m = 65,536 and c = 256 that is 17 M pairs: 0.5 GB (28 bytes each, with credit) and 3 GB while merging, for
+10^9 tokens or more; exact counts would fill up to m² = 4.3 * 10^9 pairs, 86 GB.
 """
 
 from __future__ import annotations
@@ -18,23 +22,26 @@ from sae import SparseCodes
 from sae.errors import InsightError
 
 from ..npz import read_npz, write_npz
+from .pairs import PairSums
 
 BUFFERED = 1 << 20
 """Active entries gathered before they are multiplied: small chunks would pay for the product's m rows each time."""
-ARRAYS = ["offsets", "concepts", "counts", "weighted", "frequency", "tokens"]
 
 
 class Cooccurrence:
-    """Streaming co-occurrence of m concepts (specs/insight.md §1.4, with "active" meaning activation > 0)."""
+    """Streaming co-occurrence of m concepts (specs/insight.md §1.4, with "active" meaning activation > 0).
 
-    def __init__(self, n_concepts: int) -> None:
-        if n_concepts < 1:
-            raise InsightError(f"Cooccurrence: expected at least one concept, found {n_concepts}")
+    `most_partners`: how many partners each row keeps beside its diagonal; None counts all. Then a count lacks at most
+    `missed`[i] <= (counts of row i off the diagonal) / (c + 1) (proof in `PairSums`), and a weighted count at most that
+    times the largest activation of i. Pairs that were never dropped have their exact numbers.
+    """
+
+    def __init__(self, n_concepts: int, *, most_partners: int | None = None) -> None:
         self.n_concepts = n_concepts
+        self._pairs = PairSums(n_concepts, 1, most_partners)  # C + iD, complex: one pattern, one product
         self.tokens = 0
         self.frequency: np.ndarray = np.zeros(n_concepts, dtype=np.int64)
         self._buffer: list[SparseCodes] = []
-        self._sums: list[csr_array] = []  # C + iD, complex: one pattern, one product; each at least twice the next
 
     def update(self, codes: SparseCodes) -> None:
         """Count the tokens of `codes`; each token must be given once."""
@@ -49,10 +56,10 @@ class Cooccurrence:
     def merge(self, other: Cooccurrence) -> None:
         """Add the counts of another pass over other tokens; `other` keeps its own."""
         self._require(other.n_concepts)
-        total = other._total()
+        other._multiply()
         self.tokens += other.tokens
         self.frequency = self.frequency + other.frequency
-        self._add(total)
+        self._pairs.merge(other._pairs)
 
     @property
     def counts(self) -> csr_array:
@@ -64,51 +71,44 @@ class Cooccurrence:
         """D [m, m] float64, D[i, j] = Σ_p a_i(p) 1[a_j(p) > 0]: row i is weighted by i's own activation."""
         return self._total().imag
 
+    @property
+    def missed(self) -> np.ndarray:
+        """float64 [m]: at most so much is missing from any count of row i; 0 where all are exact."""
+        self._total()
+        return self._pairs.missed
+
     def save(self, path: Path | str) -> None:
-        """Write an npz: one CSR pattern (`offsets`, `concepts`) with `counts` and `weighted`; `frequency`, `tokens`."""
-        total = self._total()
-        counts, weighted = total.data.real.astype(np.int64), total.data.imag
-        arrays = [total.indptr, total.indices, counts, weighted, self.frequency, np.array(self.tokens)]
-        write_npz(path, dict(zip(ARRAYS, arrays, strict=True)))
+        """Write an npz: `frequency`, `tokens` and the state of the sums (`plane0` is C + iD)."""
+        self._multiply()
+        write_npz(path, {"frequency": self.frequency, "tokens": np.array(self.tokens), **self._pairs.arrays()})
 
     @classmethod
     def load(cls, path: Path | str) -> Cooccurrence:
         """Read what `save` wrote."""
         remedy = "count the codes again (`insight relate`)"
-        arrays = read_npz(path, ARRAYS, remedy)
-        loaded = cls(len(arrays["frequency"]))
-        loaded.tokens, loaded.frequency = int(arrays["tokens"]), arrays["frequency"]
+        arrays = read_npz(path, ["frequency", "tokens", *PairSums.names()], remedy)
         try:
-            values = arrays["counts"] + 1j * arrays["weighted"]
-            shape = (loaded.n_concepts, loaded.n_concepts)
-            total = csr_array((values, arrays["concepts"], arrays["offsets"]), shape=shape)
-            total.check_format()
-        except ValueError as error:
+            loaded = cls(len(arrays["frequency"]))
+            loaded._pairs = PairSums.restore(arrays, "", loaded.n_concepts, 1)
+        except (InsightError, ValueError, TypeError) as error:
             raise InsightError(f"{path}: expected a square CSR matrix, found another ({error}); {remedy}") from None
-        loaded._add(total)
+        loaded.tokens, loaded.frequency = int(arrays["tokens"]), arrays["frequency"]
         return loaded
 
     def _multiply(self) -> None:
+        if not self._buffer:
+            return
         codes = SparseCodes.cat(self._buffer)
         self._buffer = []
         strength = replace(codes, activations=codes.activations.double()).to_scipy()
         active = csr_array((np.ones(codes.nnz), strength.indices, strength.indptr), shape=strength.shape)
         both = csr_array((1 + 1j * strength.data, strength.indices, strength.indptr), strength.shape)
         # the product's rows come unsorted, its transpose is C + iD, and transposing sorts: sums of sorted rows are fast
-        self._add((active.T.tocsr() @ both).T.tocsr())
-
-    def _add(self, total: csr_array) -> None:
-        """Sums grow like a binary counter, so that each entry is added O(log chunks) times."""
-        self._sums.append(total)
-        while len(self._sums) > 1 and self._sums[-2].nnz < 2 * self._sums[-1].nnz:
-            self._sums.append(self._sums.pop() + self._sums.pop())
+        self._pairs.add(((active.T.tocsr() @ both).T.tocsr(),))
 
     def _total(self) -> csr_array:
-        if self._buffer:
-            self._multiply()
-        while len(self._sums) > 1:
-            self._sums.append(self._sums.pop() + self._sums.pop())
-        return self._sums[0] if self._sums else csr_array((self.n_concepts, self.n_concepts), dtype=np.complex128)
+        self._multiply()
+        return self._pairs.total()[0]
 
     def _require(self, n_concepts: int) -> None:
         if n_concepts != self.n_concepts:

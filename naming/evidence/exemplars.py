@@ -6,6 +6,8 @@ and the mean code of those tokens (specs/insight.md §1.5: M_i). At most 2 · si
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from scipy.sparse import csr_array
@@ -14,8 +16,11 @@ from torch import Tensor
 from sae import SparseCodes
 from sae.errors import InsightError
 
+from ..npz import read_npz, write_npz
+
 FEWEST_PENDING = 1 << 16
 """Tokens gathered before the strongest are sought again, while few are held."""
+ARRAYS = ["tokens", "offsets", "concepts", "activations", "sizes"]
 
 
 class Exemplars:
@@ -72,6 +77,31 @@ class Exemplars:
         mean = csr_array(chosen @ self._codes.to_scipy().astype(np.float64))
         mean.sort_indices()
         return mean.astype(np.float32)
+
+    def save(self, path: Path | str) -> None:
+        """Write an npz: `tokens` int64 [t] ascending and their codes as CSR (`offsets`, `concepts`, `activations`)."""
+        self._settle()
+        codes = self._codes
+        arrays = [self._tokens, codes.offsets, codes.concepts, codes.activations]
+        sizes = np.array([self.n_concepts, self.size])
+        write_npz(path, dict(zip(ARRAYS, [*(array.numpy() for array in arrays), sizes], strict=True)))
+
+    @classmethod
+    def load(cls, path: Path | str) -> Exemplars:
+        """Read what `save` wrote."""
+        remedy = "gather them again (`insight relate`)"
+        arrays = read_npz(path, ARRAYS, remedy)
+        tokens, offsets, concepts, activations = (torch.from_numpy(arrays[name]) for name in ARRAYS[:4])
+        try:
+            n_concepts, size = arrays["sizes"].tolist()
+            loaded = cls(n_concepts, size)
+            rows = torch.repeat_interleave(torch.arange(len(tokens)), offsets.diff())
+            codes = SparseCodes.from_entries(rows, concepts, activations.float(), len(tokens), n_concepts)
+        except (InsightError, ValueError, TypeError, RuntimeError) as error:
+            raise InsightError(f"{path}: expected tokens and their codes, found others ({error}); {remedy}") from None
+        loaded._pending.append((tokens, codes))
+        loaded._settle()
+        return loaded
 
     def _ranked(self) -> tuple[Tensor, Tensor, Tensor]:
         """By concept, strongest first: offsets [m + 1], row among the tokens held, activation."""

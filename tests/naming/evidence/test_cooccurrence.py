@@ -111,5 +111,5 @@ def test_a_missing_file_and_missing_arrays_are_named(tmp_path):
     with pytest.raises(InsightError, match="no such file"):
         Cooccurrence.load(tmp_path / "none.npz")
     np.savez(tmp_path / "other.npz", counts=np.zeros(3))
-    with pytest.raises(InsightError, match="expected arrays offsets"):
+    with pytest.raises(InsightError, match="expected arrays frequency"):
         Cooccurrence.load(tmp_path / "other.npz")
