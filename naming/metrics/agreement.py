@@ -24,7 +24,7 @@ class Agreement:
 
     share: float
     null: float
-    """Mean share under shuffles: what the most frequent labels and names give for nothing."""
+    """Mean share over all shuffles: what the most frequent labels and names give for nothing."""
     p_value: float
     """Share of shuffles, the data counted as one, that do at least as well."""
     concepts: int
@@ -47,7 +47,7 @@ def name_agreement(
     for i, (name, _) in enumerate(pairs):
         if name is not None and word_key(name) in place:
             match[i, place[word_key(name)]] = True
-    return _against_shuffles(match, np.array([place[word_key(label)] for _, label in pairs], int), shuffles, seed)
+    return against_shuffles(match, np.array([place[word_key(label)] for _, label in pairs], int), shuffles, seed)
 
 
 def cosine_agreement(
@@ -67,17 +67,26 @@ def cosine_agreement(
     if len(name_vectors) != len(reference):
         raise InsightError(f"expected a reference for each of {len(name_vectors)} names, found {len(reference)}")
     match = (name_vectors.double() @ label_vectors.double().T >= least) & (name_vectors.abs().sum(1, keepdim=True) > 0)
-    return _against_shuffles(match.numpy(), reference.numpy(), shuffles, seed)
+    return against_shuffles(match.numpy(), reference.numpy(), shuffles, seed)
 
 
-def _against_shuffles(
-    match: Bool[np.ndarray, "n labels"], label: Int[np.ndarray, " n"], shuffles: int, seed: int
+def against_shuffles(
+    match: Bool[np.ndarray, "n labels"] | Float[np.ndarray, "n labels"],
+    label: Int[np.ndarray, " n"],
+    shuffles: int,
+    seed: int,
 ) -> Agreement:
-    if not len(label):
+    """How well n names fit their labels: `match[i, l]` says how well (0 to 1) name i fits label l.
+
+    `null` is the mean over every way to deal the labels out, exactly; the shuffles give the p-value.
+    """
+    n = len(label)
+    if not n:
         raise InsightError("expected at least one concept with a reference label, found none")
-    row = np.arange(len(label))
+    row = np.arange(n)
     share = match[row, label].mean()
+    null = match.sum(0, dtype=np.float64) @ np.bincount(label, minlength=match.shape[1]) / n**2
     generator = np.random.default_rng(seed)
-    null = np.array([match[row, generator.permutation(label)].mean() for _ in range(shuffles)])
-    p_value = (1 + (null >= share).sum()) / (1 + shuffles)
-    return Agreement(float(share), float(null.mean()) if shuffles else float("nan"), float(p_value), len(label))
+    # equal sums of fractions may differ in the last digit
+    as_good = sum(match[row, generator.permutation(label)].mean() >= share - 1e-12 for _ in range(shuffles))
+    return Agreement(float(share), float(null), float((1 + as_good) / (1 + shuffles)), n)
