@@ -6,7 +6,10 @@ from .evidence.exemplars import Exemplars
 from .evidence.features import FOLDS, FeatureMeans
 from .evidence.peaks import strongest_of_image
 from .evidence.regions import RegionPairs
+from .metrics.accuracy import Accuracy, accuracy, advantage
 from .metrics.agreement import Agreement, cosine_agreement, name_agreement
+from .metrics.bootstrap import Interval
+from .metrics.reference import Overlaps, Reference
 from .names.embeddings import Mode, concept_embeddings
 from .names.nearest import Names, name_concepts
 from .relations.before import build_graph
@@ -17,22 +20,30 @@ from .words.lists import LISTS, load_phrases
 from .words.phrases import WordList
 from .words.vocabulary import TEMPLATES, Vocabulary
 from .words.wordforms import word_key
+from .words.wordnet import WordNet
 
 __all__ = [
     "FOLDS",
     "LISTS",
     "TEMPLATES",
+    "Accuracy",
     "Agreement",
     "ConceptGraph",
     "Cooccurrence",
     "Evidence",
     "Exemplars",
     "FeatureMeans",
+    "Interval",
     "Mode",
     "Names",
+    "Overlaps",
+    "Reference",
     "RegionPairs",
     "Vocabulary",
     "WordList",
+    "WordNet",
+    "accuracy",
+    "advantage",
     "build_graph",
     "concept_embeddings",
     "containment",
