@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, hstack, vstack
 
 from sae import SparseCodes
 from sae.errors import InsightError
@@ -82,14 +82,15 @@ class RegionPairs:
 
     @property
     def inside(self) -> csr_array:
-        """int64 [i, j]: regions of i of which at least half of the patches fire j."""
+        """int64 [i, j]: patches of i that are in regions of which at least half of the patches fire j."""
         return self._pairs()[0].real.astype(np.int64)
 
     @property
     def cover(self) -> csr_array:
-        """float64 [i, j]: over the regions r counted by `inside`, the sum of c = |r ∩ S| / |S|.
+        """float64 [i, j]: over the patches counted by `inside`, the sum of c = |r ∩ S| / |S|, r the patch's region.
 
-        S is the union of the regions of j that share a patch with r: c is the portion of the other that r covers.
+        S is the union of the regions of j that share a patch with r: c is the portion of the other that r covers. By
+        patches and not by regions, as most regions are specks of a patch or two, which cover little of anything.
         """
         return self._pairs()[1].real
 
@@ -153,61 +154,61 @@ class RegionPairs:
             return
         codes = SparseCodes.cat(self._buffer)
         self._buffer = []
+        if not codes.nnz:
+            return
         regions = find_regions(codes, self.grid)
         m = self.n_concepts
-        first_in_image = np.ones(len(regions.concept), dtype=bool)
-        first_in_image[1:] = (np.diff(regions.concept) != 0) | (np.diff(regions.image) != 0)
-        self._sizes[0] += np.bincount(regions.concept[first_in_image], minlength=m)
+        first = np.ones(len(regions.concept), dtype=bool)
+        first[1:] = (np.diff(regions.concept) != 0) | (np.diff(regions.image) != 0)
+        self._sizes[0] += np.bincount(regions.concept[first], minlength=m)
         self._sizes[1] += np.bincount(regions.concept, minlength=m)
         self._sizes[2] += np.bincount(codes.concepts.numpy(), minlength=m)
-        if not len(regions.concept):
-            return
         overlap, union = _overlaps(regions, m)
-        self._on.add(_standing(regions, np.flatnonzero(first_in_image), overlap, union, m))
-        self._beside.add((_neighbours(regions, codes, self.grid, m),))
+        self._on.add(_standing(regions, np.flatnonzero(first), overlap, union))
+        self._beside.add((_neighbours(regions, codes, self.grid, overlap),))
 
 
 def _overlaps(regions: Regions, m: int) -> tuple[csr_array, np.ndarray]:
-    """Per region r and concept j on it: |r ∩ S| as int [R, m], and |S| of the same entries (S: see `cover`)."""
+    """Per region r and concept j on it: |r ∩ S| as float32 [R, m], and |S| of the same entries (S: see `cover`)."""
     shared = regions.patches @ regions.patches.T.tocsr()
-    both = shared.data + 1j * regions.area[shared.indices]
-    by_region = csr_array((both.astype(np.complex64), shared.indices, shared.indptr), shape=shared.shape)
-    summed = by_region @ _indicator(regions.concept, m)
-    return csr_array((summed.data.real, summed.indices, summed.indptr), shape=summed.shape), summed.data.imag
+    both = shared.data + np.complex64(1j) * regions.area.astype(np.float32)[shared.indices]
+    n = len(regions.concept)
+    concept_of = csr_array((np.ones(n, dtype=np.float32), regions.concept, np.arange(n + 1)), shape=(n, m))
+    summed = _like(shared, both) @ concept_of
+    return _like(summed, summed.data.real), summed.data.imag
 
 
-def _standing(regions: Regions, first: np.ndarray, overlap: csr_array, union: np.ndarray, m: int) -> Planes:
+def _standing(regions: Regions, first: np.ndarray, overlap: csr_array, union: np.ndarray) -> Planes:
     """inside + i · covered_images and cover + i · cover_squares. `first`: a concept's first region of each image."""
-    region = np.repeat(np.arange(len(regions.concept)), np.diff(overlap.indptr))
-    row = regions.concept[region]
-    inside = (2 * overlap.data >= regions.area[region]) & (overlap.indices != row)
-    portion = overlap.data[inside].astype(np.float64) / union[inside]
-    groups = np.append(first, len(regions.concept))
-    ones = np.ones(len(regions.concept), dtype=np.float32)
-    joined = csr_array((ones, np.arange(len(ones)), groups), shape=(len(first), len(ones)))
-    in_image = joined @ overlap
-    group = np.repeat(np.arange(len(first)), np.diff(in_image.indptr))
-    area = np.add.reduceat(regions.area, first)
-    owner = regions.concept[first][group]
-    covered = (2 * in_image.data >= area[group]) & (in_image.indices != owner)
-    rows = np.concatenate([row[inside], owner[covered]])
-    columns = np.concatenate([overlap.indices[inside], in_image.indices[covered]])
-    n_inside, n_covered = len(portion), int(covered.sum())
-    counts = np.repeat([1.0, 1j], [n_inside, n_covered])
-    covers = np.concatenate([portion + 1j * portion**2, np.zeros(n_covered)])
-    return tuple(csr_array((values, (rows, columns)), shape=(m, m)) for values in (counts, covers))
+    n, m = overlap.shape
+    portion = overlap.data / union
+    cover = _like(overlap, portion + 1j * portion * portion)
+    inside = _half(overlap, regions.area, regions.concept)
+    in_image = _collapsed(overlap, np.append(first, n))
+    covered = _half(in_image, np.add.reduceat(regions.area, first), regions.concept[first])
+    rows = np.searchsorted(regions.concept, np.arange(m + 1))
+    images = np.searchsorted(regions.concept[first], np.arange(m + 1))
+    counts = _sums(_where(_ones(overlap), inside), rows)
+    return counts + 1j * _sums(_where(_ones(in_image), covered), images), _sums(_where(cover, inside), rows)
 
 
-def _neighbours(regions: Regions, codes: SparseCodes, grid: tuple[int, int], m: int) -> csr_array:
+def _half(overlap: csr_array, area: np.ndarray, concept: np.ndarray) -> np.ndarray:
+    """bool, entry by entry: the row's patches are at least half covered, by another concept than its own."""
+    row = np.repeat(np.arange(len(area)), np.diff(overlap.indptr))
+    return (2 * overlap.data >= area[row]) & (overlap.indices != concept[row])
+
+
+def _neighbours(regions: Regions, codes: SparseCodes, grid: tuple[int, int], overlap: csr_array) -> csr_array:
     """Regions of i with a patch of j next to them and none on them [m, m]."""
+    n, m = overlap.shape
+    on = 4 * grid[0] * grid[1] + 1  # outweighs all patches that can be next to one region
+    reached = regions.patches @ _steps(codes.n, grid, on)
+    around = _where(reached, reached.data < on)
     strength = codes.to_scipy()
-    active = csr_array((np.ones(codes.nnz, dtype=np.int32), strength.indices, strength.indptr), shape=strength.shape)
-    on = 4 * grid[0] * grid[1] + 1  # one patch on the region outweighs all that can be next to it
-    met = (regions.patches @ _steps(codes.n, grid, on)) @ active
-    region = np.repeat(np.arange(len(regions.concept)), np.diff(met.indptr))
-    beside = met.data < on
-    ones = np.ones(int(beside.sum()), dtype=np.complex128)
-    return csr_array((ones, (regions.concept[region[beside]], met.indices[beside])), shape=(m, m))
+    # one product counts the patches next to a region that fire j and adds `on` where j fires on the region itself
+    either = hstack([around, csr_array((np.full(n, on), (np.arange(n),) * 2), shape=(n, n))], format="csr")
+    met = either @ vstack([_ones(strength), _ones(overlap)], format="csr")
+    return _sums(_where(_ones(met), met.data < on), np.searchsorted(regions.concept, np.arange(m + 1)))
 
 
 def _steps(n: int, grid: tuple[int, int], on: int) -> csr_array:
@@ -224,10 +225,30 @@ def _steps(n: int, grid: tuple[int, int], on: int) -> csr_array:
     return csr_array((values, (rows, columns)), shape=(n, n))
 
 
-def _indicator(concept: np.ndarray, m: int) -> csr_array:
-    """float32 [R, m]: a one at each region's concept."""
-    n = len(concept)
-    return csr_array((np.ones(n, dtype=np.float32), concept, np.arange(n + 1)), shape=(n, m))
+def _like(pattern: csr_array, values: np.ndarray) -> csr_array:
+    return csr_array((values, pattern.indices, pattern.indptr), shape=pattern.shape)
+
+
+def _ones(pattern: csr_array) -> csr_array:
+    return _like(pattern, np.ones(len(pattern.data), dtype=np.int32))
+
+
+def _where(matrix: csr_array, mask: np.ndarray) -> csr_array:
+    """The entries of `matrix` chosen by `mask`."""
+    kept = np.concatenate([[0], np.cumsum(mask, dtype=matrix.indptr.dtype)])
+    return csr_array((matrix.data[mask], matrix.indices[mask], kept[matrix.indptr]), shape=matrix.shape)
+
+
+def _collapsed(matrix: csr_array, starts: np.ndarray) -> csr_array:
+    """Rows summed in runs: row g is the sum of rows starts[g] to starts[g + 1]; unsorted."""
+    n, groups = matrix.shape[0], len(starts) - 1
+    runs = csr_array((np.ones(n, dtype=matrix.dtype), np.arange(n), starts), shape=(groups, n))
+    return runs @ matrix
+
+
+def _sums(matrix: csr_array, starts: np.ndarray) -> csr_array:
+    """`_collapsed` as complex128, its rows sorted."""
+    return _collapsed(matrix, starts).astype(np.complex128).tocsc().tocsr()
 
 
 def _without_zeros(matrix: csr_array) -> csr_array:

@@ -54,9 +54,9 @@ def region_pairs(dense: torch.Tensor, grid: tuple[int, int]) -> dict[str, torch.
                 if 2 * len(shared) >= len(region):
                     union = set().union(*(other for other in regions[j] if other & region))
                     portion = len(region & union) / len(union)
-                    sums["inside"][i, j] += 1
-                    sums["cover"][i, j] += portion
-                    sums["cover_squares"][i, j] += portion**2
+                    sums["inside"][i, j] += len(region)
+                    sums["cover"][i, j] += len(region) * portion
+                    sums["cover_squares"][i, j] += len(region) * portion**2
                 around = {q for patch in region for q in neighbours(patch, grid)}
                 if not shared and around & active[j]:
                     sums["beside"][i, j] += 1
