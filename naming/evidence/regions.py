@@ -182,13 +182,14 @@ def _standing(regions: Regions, first: np.ndarray, overlap: csr_array, union: np
     """inside + i · covered_images and cover + i · cover_squares. `first`: a concept's first region of each image."""
     n, m = overlap.shape
     portion = overlap.data / union
-    cover = _like(overlap, portion + 1j * portion * portion)
+    patches = np.repeat(regions.area, np.diff(overlap.indptr))  # of the region in each row
+    cover = _like(overlap, patches * (portion + 1j * portion * portion))
     inside = _half(overlap, regions.area, regions.concept)
     in_image = _collapsed(overlap, np.append(first, n))
     covered = _half(in_image, np.add.reduceat(regions.area, first), regions.concept[first])
     rows = np.searchsorted(regions.concept, np.arange(m + 1))
     images = np.searchsorted(regions.concept[first], np.arange(m + 1))
-    counts = _sums(_where(_ones(overlap), inside), rows)
+    counts = _sums(_where(_like(overlap, patches), inside), rows)
     return counts + 1j * _sums(_where(_ones(in_image), covered), images), _sums(_where(cover, inside), rows)
 
 
