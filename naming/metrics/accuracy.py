@@ -56,7 +56,7 @@ def accuracy(
     place = {name: row for row, name in enumerate(phrases)}
     rows = [[place[name] for name in names[i][:top]] for i in kept]
     scores = np.array([table[row].max(0, initial=0.0) for row in rows]).reshape(-1, len(labels))
-    label = np.array([labels.index(references[i]) for i in kept], dtype=np.int64)
+    label = np.array([labels.index(label) for label in references if label is not None], dtype=np.int64)
     agreement = against_shuffles(scores, label, shuffles, seed)
     own = scores[np.arange(len(kept)), label]
     every = np.full(len(names), np.nan)

@@ -48,13 +48,15 @@ def mean(values: Float[np.ndarray, " n"], *, resamples: int = RESAMPLES, seed: i
 def ratio(
     above: Float[np.ndarray, " n"], below: Float[np.ndarray, " n"], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """The sum of `above` over the sum of `below`, both of the same n cases and resampled together.
-
-    Infinite where only the second is 0, NaN where both are.
-    """
+    """The sum of `above` over the sum of `below` (`quotient`), both of the same n cases and resampled together."""
 
     def of(chosen: Int[np.ndarray, " n"]) -> float:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return float(np.float64(above[chosen].sum()) / np.float64(below[chosen].sum()))
+        return quotient(above[chosen].sum(), below[chosen].sum())
 
     return bootstrap(of, len(above), resamples=resamples, seed=seed)
+
+
+def quotient(above: float, below: float) -> float:
+    """Infinite where only the second is 0, NaN where both are."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.float64(above) / np.float64(below))
