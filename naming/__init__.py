@@ -6,10 +6,14 @@ from .evidence.exemplars import Exemplars
 from .evidence.features import FOLDS, FeatureMeans
 from .evidence.peaks import strongest_of_image
 from .evidence.regions import RegionPairs
+from .metrics.abstention import Coverage, calibration_error, coverage_curve
 from .metrics.accuracy import Accuracy, accuracy, advantage
 from .metrics.agreement import Agreement, cosine_agreement, name_agreement
 from .metrics.bootstrap import Interval
+from .metrics.dissect import soft_wpmi
+from .metrics.edges import EdgePrecision, Judge, by_containment, by_masks, by_names, edge_precision, lift
 from .metrics.reference import Overlaps, Reference
+from .names.by_language_model import Clues, Namer, ask_names, command_namer, names_from, prompt_of
 from .names.embeddings import Mode, concept_embeddings
 from .names.nearest import Names, name_concepts
 from .relations.before import build_graph
@@ -28,13 +32,18 @@ __all__ = [
     "TEMPLATES",
     "Accuracy",
     "Agreement",
+    "Clues",
     "ConceptGraph",
     "Cooccurrence",
+    "Coverage",
+    "EdgePrecision",
     "Evidence",
     "Exemplars",
     "FeatureMeans",
     "Interval",
+    "Judge",
     "Mode",
+    "Namer",
     "Names",
     "Overlaps",
     "Reference",
@@ -44,14 +53,26 @@ __all__ = [
     "WordNet",
     "accuracy",
     "advantage",
+    "ask_names",
     "build_graph",
+    "by_containment",
+    "by_masks",
+    "by_names",
+    "calibration_error",
+    "command_namer",
     "concept_embeddings",
     "containment",
     "cosine_agreement",
+    "coverage_curve",
+    "edge_precision",
+    "lift",
     "load_phrases",
     "name_agreement",
     "name_concepts",
+    "names_from",
+    "prompt_of",
     "published_graph",
+    "soft_wpmi",
     "strongest_of_image",
     "word_key",
 ]
