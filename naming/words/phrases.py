@@ -50,6 +50,31 @@ def merge(lists: Iterable[WordList]) -> WordList:
     return WordList(tuple(phrase for phrase, _ in kept.values()), tuple(zipf for _, zipf in kept.values()))
 
 
+def clean_phrase(text: str, place: str) -> str:
+    """The phrase in the one form that stands for all that look the same; empty where nothing can be seen.
+
+    `InsightError` begins with `place`: something in it is no text, or it is longer than 200 characters.
+    """
+    if not (text.isascii() and text.isprintable()):
+        for character in text:
+            if (kind := REFUSED.get(unicodedata.category(character))) or character == "\ufffd":
+                kind = kind or "what stands for a character lost in conversion"
+                raise InsightError(
+                    f"{place}: expected a phrase, found {kind} (U+{ord(character):04X}); take it out, or save as UTF-8"
+                )
+        words = unicodedata.normalize("NFC", text.translate(UNSEEN)).split()
+        text = " ".join(stripped for word in words if (stripped := word.strip(JOINERS)))
+        if text and unicodedata.category(text[0]).startswith("M"):
+            raise InsightError(f"{place}: expected a letter first, found an accent alone (U+{ord(text[0]):04X})")
+    phrase = " ".join(text.split())
+    if len(phrase) > LONGEST:
+        raise InsightError(
+            f"{place}: expected a phrase of at most {LONGEST} characters, found"
+            f" {len(phrase)} ({phrase[:20]!a}...); shorten or drop it"
+        )
+    return phrase
+
+
 def read_phrases(path: Path) -> WordList:
     """Read a list of phrases from a text file.
 
@@ -69,7 +94,7 @@ def read_phrases(path: Path) -> WordList:
         if not line or line.isspace():
             continue
         raw, _, column = line.partition("\t")
-        phrase = _cleaned(raw, f"{path}, line {number}")
+        phrase = clean_phrase(raw, f"{path}, line {number}")
         if not phrase:
             continue
         zipf = _zipf(column.strip(), f"{path}, line {number}")
@@ -81,28 +106,6 @@ def read_phrases(path: Path) -> WordList:
         raise InsightError(f"{path}: expected phrases, one a line, found none")
     phrases, frequencies = zip(*kept.values())
     return WordList(phrases, frequencies, repeats)
-
-
-def _cleaned(text: str, place: str) -> str:
-    """The phrase in the one form that stands for all that look the same; empty where nothing can be seen."""
-    if not (text.isascii() and text.isprintable()):
-        for character in text:
-            if (kind := REFUSED.get(unicodedata.category(character))) or character == "\ufffd":
-                kind = kind or "what stands for a character lost in conversion"
-                raise InsightError(
-                    f"{place}: expected a phrase, found {kind} (U+{ord(character):04X}); take it out, or save as UTF-8"
-                )
-        words = unicodedata.normalize("NFC", text.translate(UNSEEN)).split()
-        text = " ".join(stripped for word in words if (stripped := word.strip(JOINERS)))
-        if text and unicodedata.category(text[0]).startswith("M"):
-            raise InsightError(f"{place}: expected a letter first, found an accent alone (U+{ord(text[0]):04X})")
-    phrase = " ".join(text.split())
-    if len(phrase) > LONGEST:
-        raise InsightError(
-            f"{place}: expected a phrase of at most {LONGEST} characters, found"
-            f" {len(phrase)} ({phrase[:20]!a}...); shorten or drop it"
-        )
-    return phrase
 
 
 def _zipf(column: str, place: str) -> float:
