@@ -19,7 +19,7 @@ from .components import require_whole_images
 from .cooccurrence import Cooccurrence
 from .exemplars import Exemplars
 from .features import FeatureMeans
-from .peaks import strongest_of_image
+from .peaks import image_codes, strongest_of_image
 from .regions import RegionPairs
 
 _REMEDY = "gather it again (`insight relate`)"
@@ -52,7 +52,7 @@ class Evidence:
         peaks = strongest_of_image(codes, per_image)
         first_token = first_image * per_image
         self.tokens.update(codes)
-        self.images.update(codes.max_by_group(image_of_row, images))
+        self.images.update(image_codes(peaks, per_image))
         self.regions.update(codes)
         self.exemplars.update(codes, first_token)
         self.examples.update(peaks, first_token)

@@ -236,8 +236,9 @@ def _ones(pattern: csr_array) -> csr_array:
 
 def _where(matrix: csr_array, mask: np.ndarray) -> csr_array:
     """The entries of `matrix` chosen by `mask`."""
-    kept = np.concatenate([[0], np.cumsum(mask, dtype=matrix.indptr.dtype)])
-    return csr_array((matrix.data[mask], matrix.indices[mask], kept[matrix.indptr]), shape=matrix.shape)
+    entries = np.flatnonzero(mask)
+    offsets = np.searchsorted(entries, matrix.indptr).astype(matrix.indptr.dtype)
+    return csr_array((matrix.data.take(entries), matrix.indices.take(entries), offsets), shape=matrix.shape)
 
 
 def _collapsed(matrix: csr_array, starts: np.ndarray) -> csr_array:
