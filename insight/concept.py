@@ -35,7 +35,8 @@ class Concept:
     name's first where there is one, then one for each alternative. `confidence` is the estimated probability that the
     first of them is right, `stability` the share of resamples of the concept's photos that lead to it again (None:
     not known). `frequency` counts the patches of the related cache on which the concept fires; `threshold` is the
-    activation above which it does. `edited` and `hidden` come from a person's edits and are not in the table.
+    activation above which it does. `edited`, `hidden` and `merged_into` (the concept that is shown in its place) come
+    from a person's edits (`insight.edits`) and are not in the table.
     """
 
     id: int
@@ -49,11 +50,27 @@ class Concept:
     stability: float | None = None
     edited: bool = False
     hidden: bool = False
+    merged_into: int | None = None
 
     @property
     def title(self) -> str:
         """The name, or "concept 812" where there is none."""
         return self.name or f"concept {self.id}"
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is listed as a concept of its own."""
+        return not self.hidden and self.merged_into is None
+
+    @property
+    def score(self) -> float | None:
+        """The cosine of the name; None without a name, or where a person gave it."""
+        return self.scores[0] if len(self.scores) > len(self.alternatives) else None
+
+    @property
+    def scored_alternatives(self) -> tuple[tuple[str, float], ...]:
+        """The alternatives with their cosines."""
+        return tuple(zip(self.alternatives, self.scores[len(self.scores) > len(self.alternatives) :]))
 
 
 def unnamed(levels: Sequence[int], frequency: Sequence[int], thresholds: Sequence[float]) -> list[Concept]:

@@ -23,7 +23,7 @@ class ConceptEvidence:
     `activation` is the maximum of `map` [h, w], the concept's activation on each patch, in the feature units of the
     backbone. `score` is the cosine of the name to the concept (None: it has no name yet), `alternatives` are further
     names with theirs, best first. `parents` and `children` are concept ids: when the concept fires on a patch, its
-    parents nearly always fire there too.
+    parents nearly always fire there too. `edited`: a person changed it (docs/editing.md).
     """
 
     id: int
@@ -35,6 +35,7 @@ class ConceptEvidence:
     map: Float[np.ndarray, "h w"]
     parents: tuple[int, ...]
     children: tuple[int, ...]
+    edited: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -47,6 +48,7 @@ class ConceptEvidence:
             "map": [[round(float(value), 5) for value in row] for row in self.map],
             "parents": list(self.parents),
             "children": list(self.children),
+            "edited": self.edited,
         }
 
 

@@ -7,6 +7,7 @@ read without this package.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from PIL import Image
 from torch import Tensor
 
@@ -27,6 +28,8 @@ from .backbones import Backbone, DenseFeatures
 from .backbones import load as load_backbone
 from .concept import Concept, load_concepts
 from .data.decode import decode, to_rgb
+from .edits import Edits
+from .edits.shown import shown_as, shown_codes, shown_scores
 from .explanation import ConceptEvidence, Explanation
 from .models import model_folder
 
@@ -72,7 +75,8 @@ class ConceptModel:
     ) -> ConceptModel:
         """Read a model: a folder, one that comes with the package ("small"), or one of the hub ("user/name").
 
-        `insight.models.model_folder` says which is meant.
+        `insight.models.model_folder` says which is meant. The edits beside it (`insight.edits`) are applied; those that
+        cannot be are said on standard error.
         """
         path = model_folder(folder)
         sae = SparseAutoencoder.from_pretrained(path)
@@ -86,7 +90,10 @@ class ConceptModel:
             raise InsightError(f"{path}: has no relations.npz yet; run `insight relate {path} CACHE`")
         graph = ConceptGraph.load(path / "relations.npz")
         concepts = load_concepts(path / "concepts.parquet", sae.config.n_concepts)
-        return cls(sae, concepts, graph, config, backbone=backbone, device=device)
+        edited = Edits(path).apply(sae.decoder, concepts, graph)
+        if complaint := edited.complaint():
+            print(f"{path}: {complaint}; insight edit {path} list", file=sys.stderr, flush=True)
+        return cls(sae, edited.concepts, edited.relations, config, backbone=backbone, device=device)
 
     def push_to_hub(self, folder: Path | str, repository: str, *, private: bool = False) -> str:
         """Upload a model folder to the Hugging Face hub as `repository` ("user/name"); returns its address."""
@@ -118,9 +125,10 @@ class ConceptModel:
         side = min(PHOTO_PIXELS, *photo.size)
         view = photo.resize((side, side), Image.Resampling.LANCZOS, box=transform.box(*photo.size))
 
-        peaks = codes.max_by_group(torch.zeros(codes.n, dtype=torch.int64, device=codes.device), 1)
+        shown = shown_codes(codes, self._shown_as)
+        peaks = shown.max_by_group(torch.zeros(shown.n, dtype=torch.int64, device=shown.device), 1)
         order = peaks.activations.argsort(descending=True, stable=True)[:top]
-        maps = _maps(codes, peaks.concepts[order], features.grid)
+        maps = _maps(shown, peaks.concepts[order], features.grid)
         evidence = tuple(
             self._evidence(int(concept), maps[i]) for i, concept in enumerate(peaks.concepts[order].tolist())
         )
@@ -139,8 +147,8 @@ class ConceptModel:
     def search(self, text: str, *, top: int = 10) -> list[tuple[Concept, float]]:
         """The concepts whose direction is nearest to a text, with their cosines, best first."""
         query = self.backbone.encode_text([text])[0].cpu()
-        scores = self.embeddings @ query
-        best = scores.argsort(descending=True, stable=True)[:top].tolist()
+        scores = shown_scores(self.embeddings @ query, self._shown_as)
+        best = scores.argsort(descending=True, stable=True)[: min(top, int(scores.isfinite().sum()))].tolist()
         return [(self.concepts[i], float(scores[i])) for i in best]
 
     @cached_property
@@ -148,18 +156,23 @@ class ConceptModel:
         """Each concept as a unit vector in text space, decoded with its parents (zero rows: it never fires)."""
         return concept_embeddings(self.sae.decoder.detach().cpu(), self.sae.decoder_bias.detach().cpu(), self.relations)
 
+    @cached_property
+    def _shown_as(self) -> Int64[Tensor, " m"]:
+        return shown_as(self.concepts)
+
     def _evidence(self, concept: int, heat: np.ndarray) -> ConceptEvidence:
         entry = self.concepts[concept]
         return ConceptEvidence(
             id=concept,
             name=entry.title,
-            score=entry.scores[0] if entry.scores else None,
-            alternatives=tuple(zip(entry.alternatives, entry.scores[1:])),
+            score=entry.score,
+            alternatives=entry.scored_alternatives,
             level=entry.level,
             activation=float(heat.max()),
             map=heat,
             parents=tuple(int(i) for i in self.relations.parents(concept)),
             children=tuple(int(i) for i in self.relations.children(concept)),
+            edited=entry.edited,
         )
 
     def _fvu(self, patches: Tensor, codes: SparseCodes) -> float:

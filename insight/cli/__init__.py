@@ -14,7 +14,7 @@ import tyro
 
 from sae.errors import InsightError
 
-from . import backbones, build, cache, concepts, demo, explain, info, name, relate, train
+from . import backbones, build, cache, concepts, demo, edit, explain, info, name, relate, train
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo.demo,
@@ -27,6 +27,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train.train,
     "relate": relate.relate,
     "name": name.name,
+    "edit": edit.edit,
 }
 
 DESCRIPTION = """Open up a vision foundation model: learn which concepts it holds, what they are called, how they relate

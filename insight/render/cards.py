@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ..data import decode
-from ..examples import crop, load_examples
+from ..examples import Example, crop, load_examples
 from .page import ConceptCard
 
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ def concept_cards(
 ) -> list[ConceptCard]:
     """Cards of some concepts of the model in `folder`, in the order given.
 
-    `photos` is the folder the cache was made from; a photo that is no longer there leaves a gap.
+    `photos` is the folder the cache was made from; a photo that is no longer there leaves a gap. A concept that others
+    were merged into is shown where any of them is strongest.
     """
     wanted = list(concepts)
-    examples = load_examples(folder / "examples.parquet", wanted)
+    examples = _merged_examples(model, folder / "examples.parquet", wanted)
     grid = tuple(model.config["backbone"]["grid"])
     view = model.backbone.transform
     opened: dict[str, Image.Image] = {}
@@ -42,7 +43,7 @@ def concept_cards(
             ConceptCard(
                 id=concept,
                 name=entry.title,
-                score=round(entry.scores[0], 3) if entry.scores else None,
+                score=None if entry.score is None else round(entry.score, 3),
                 alternatives=entry.alternatives,
                 level=entry.level,
                 share=entry.frequency / max(model.relations.tokens, 1),
@@ -54,6 +55,23 @@ def concept_cards(
                     for example in shown
                     if example.image in opened
                 ],
+                edited=entry.edited,
             )
         )
     return cards
+
+
+def _merged_examples(model: ConceptModel, table: Path, wanted: list[int]) -> dict[int, list[Example]]:
+    """The examples of each concept and of those merged into it, strongest first, one an image."""
+    members = {concept: [concept] for concept in wanted}
+    for entry in model.concepts:
+        if entry.merged_into in members:
+            members[entry.merged_into].append(entry.id)
+    found = load_examples(table, [member for group in members.values() for member in group])
+    merged = {}
+    for concept, group in members.items():
+        strongest: dict[str, Example] = {}
+        for example in sorted((e for member in group for e in found[member]), key=lambda example: -example.activation):
+            strongest.setdefault(example.image, example)
+        merged[concept] = list(strongest.values())
+    return merged

@@ -52,7 +52,8 @@ def draw_explanation(explanation: Explanation, path: Path, *, most: int) -> None
         panel.set_title(_shorten(concept.name, 26), fontsize=11, fontweight="bold", loc="left", pad=16)
         parents = ", ".join(explanation.names[parent] for parent in concept.parents[:2])
         fit = "" if concept.score is None else f" · name fits {concept.score:.2f}"
-        subtitle = f"{concept.activation:.2f}{fit}" + (f" · in {parents}" if parents else "")
+        mark = " · edited" if concept.edited else ""
+        subtitle = f"{concept.activation:.2f}{fit}{mark}" + (f" · in {parents}" if parents else "")
         panel.text(0, 1.015, _shorten(subtitle, 42), transform=panel.transAxes, fontsize=7.5, color="#555", va="bottom")
     figure.supxlabel(
         f"{explanation.backbone} · all its concepts leave {explanation.fvu:.0%} of the picture's features unexplained",

@@ -29,8 +29,8 @@ PHOTO_PIXELS = 640
 class ConceptCard:
     """One concept of the dictionary as the page shows it.
 
-    `score`: the name's cosine, None without a name; `share`: of the patches it is active on; `names`: of itself, its
-    parents and children; `examples`: crops around its strongest patches.
+    `score`: the name's cosine, None where it is not known; `share`: of the patches it is active on; `names`: of itself,
+    its parents and children; `examples`: crops around its strongest patches; `edited`: a person changed it.
     """
 
     id: int
@@ -43,6 +43,7 @@ class ConceptCard:
     children: Sequence[int]
     names: Mapping[int, str]
     examples: Sequence[Image.Image]
+    edited: bool = False
 
 
 def write_page(
@@ -108,5 +109,6 @@ def _card_data(card: ConceptCard) -> dict[str, Any]:
         "share": card.share,
         "parents": list(card.parents),
         "children": list(card.children),
+        "edited": card.edited,
         "examples": [data_uri(image, quality=80) for image in card.examples],
     }

@@ -23,7 +23,7 @@ def test_dictionary_has_the_documented_shape_and_order(seed: int) -> None:
     values = json.loads(json.dumps(random_explanation(seed).to_dict()))
     assert list(values) == ["image", "backbone", "grid", "fvu", "concepts"]
     first = values["concepts"][0]
-    keys = ["id", "name", "score", "alternatives", "level", "activation", "map", "parents", "children"]
+    keys = ["id", "name", "score", "alternatives", "level", "activation", "map", "parents", "children", "edited"]
     assert list(first) == keys
     assert [len(first["map"]), len(first["map"][0])] == values["grid"] == [4, 6]
     activations = [concept["activation"] for concept in values["concepts"]]
