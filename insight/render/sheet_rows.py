@@ -1,0 +1,87 @@
+"""From a model to the rows of a contact sheet: names, crops where a concept is strongest, and who belongs to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from sae.errors import InsightError
+
+from ..backbones import CentreSquare
+from ..data import decode
+from ..examples import Example, crop, load_examples
+from .sheet import BLUE, CROP, CROPS, GREEN, GREY, ORANGE, Relatives, SheetRow
+
+if TYPE_CHECKING:
+    from ..model import ConceptModel
+
+MOST = 200
+"""Rows of a sheet; a longer picture is one that many programs do not open."""
+_NAMED = 6
+"""Relatives of a kind that are named; the others are counted."""
+
+
+def sheet_rows(model: ConceptModel, folder: Path, photos: Path, concepts: Iterable[int]) -> list[SheetRow]:
+    """Rows for some concepts of the model in `folder`, in the order given.
+
+    `photos` is the folder that the model's examples come from; one that is no longer there leaves a gap.
+    `InsightError` for more than `MOST` concepts.
+    """
+    wanted = list(concepts)
+    if len(wanted) > MOST:
+        raise InsightError(f"expected at most {MOST} concepts on a contact sheet, found {len(wanted):,}; use --top")
+    examples = load_examples(folder / "examples.parquet", wanted)
+    height, width = model.config["backbone"]["grid"]
+    view = model.backbone.transform
+    rows = []
+    for concept in wanted:
+        entry = model.concepts[concept]
+        share = entry.frequency / max(model.relations.tokens, 1)
+        facts = [f"concept {concept} · level {entry.level} · on {100 * share:.2g} % of patches"]
+        if entry.stability is not None:
+            facts.append(f"found again in {entry.stability:.0%} of resamples")
+        if entry.edited:
+            facts.append("edited by a person")
+        if entry.alternatives:
+            facts.append(f"also: {', '.join(entry.alternatives[:4])}")
+        crops = _crops(examples[concept], photos, view, (height, width))
+        rows.append(SheetRow(entry.title, entry.confidence, facts, crops, _relatives(model, concept)))
+    return rows
+
+
+def _crops(examples: Sequence[Example], photos: Path, view: CentreSquare, grid: tuple[int, int]) -> list[Image.Image]:
+    there = [example for example in examples if (photos / example.image).is_file()][:CROPS]
+    return [crop(decode(photos / example.image), view, grid, example, CROP) for example in there]
+
+
+def _relatives(model: ConceptModel, concept: int) -> list[Relatives]:
+    """Parents with the share of the concept's activation that lies on them; children; synonyms; context."""
+    graph = model.relations
+    parents: dict[str | None, list[str]] = {"kind-of": [], "part-of": [], None: []}
+    for parent in graph.parents(concept).tolist():
+        edge = graph.edge(concept, parent)
+        parents[edge.kind].append(f"{_title(model, parent)} {edge.weight:.2f}")
+    kinds, parts = (graph.children(concept, kind).tolist() for kind in ("kind-of", "part-of"))
+    rest = [child for child in graph.children(concept).tolist() if child not in {*kinds, *parts}]
+    groups = (
+        ("a kind of", parents["kind-of"], BLUE),
+        ("a part of", parents["part-of"], ORANGE),
+        ("belongs to", parents[None], GREY),
+        ("its kinds", [_title(model, child) for child in kinds], BLUE),
+        ("its parts", [_title(model, child) for child in parts], ORANGE),
+        ("to it belong", [_title(model, child) for child in rest], GREY),
+        ("the same as", [_title(model, other) for other in graph.synonyms_of(concept).tolist()], GREY),
+        ("stands beside", [_title(model, other) for other in graph.context(concept).tolist()], GREEN),
+    )
+    return [
+        Relatives(label, names[:_NAMED], max(0, len(names) - _NAMED), colour)
+        for label, names, colour in groups
+        if names
+    ]
+
+
+def _title(model: ConceptModel, concept: int) -> str:
+    return model.concepts[concept].title
