@@ -45,6 +45,12 @@ class EdgePrecision:
     """`precision` over `null`, resampled together; infinite where chance is never right."""
     edges: int
     """Edges that could be judged."""
+    judged: Int[np.ndarray, " j"]
+    """Which of the edges given these are, ..."""
+    right: Float[np.ndarray, " j"]
+    """... how far each is right, ..."""
+    chance: Float[np.ndarray, " j"]
+    """... and what is expected of another parent in its place: for pooling over several dictionaries."""
 
 
 def edge_precision(
@@ -70,7 +76,7 @@ def edge_precision(
         raise InsightError(f"edge_precision: expected as many children as parents, and {m} concepts, found {found}")
     if neighbours < 1:
         raise InsightError(f"edge_precision: expected at least one neighbour, found {neighbours}")
-    judged = judge.children[child] & judge.parents[parent] & (child != parent)
+    judged = np.flatnonzero(judge.children[child] & judge.parents[parent] & (child != parent))
     child, parent = child[judged], parent[judged]
     edge, other = _others(child, parent, judge.parents, frequency, level, neighbours)
     count = np.bincount(edge, minlength=len(child))
@@ -83,6 +89,9 @@ def edge_precision(
         null=mean(expected, resamples=resamples, seed=seed),
         ratio=ratio(own, expected, resamples=resamples, seed=seed),
         edges=int(kept.sum()),
+        judged=judged[kept],
+        right=own,
+        chance=expected,
     )
 
 
