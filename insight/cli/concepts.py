@@ -14,16 +14,20 @@ def concepts(
     top: int = 20,
     json: Path | None = None,
     html: Path | None = None,
+    png: Path | None = None,
     photos: Path | None = None,
     device: Device = None,
 ) -> None:
     """List the concepts of a model, most frequent first; with a query, those nearest to the text.
+
+    What a person hid or merged into another (`insight edit`) is not listed; what a person changed is marked.
 
     Args:
         query: A word or sentence to look for.
         top: How many to list (0: all).
         json: File to write the list to.
         html: File to write a page to that shows each concept where it is strongest; needs `--photos`.
+        png: File to draw a contact sheet to: a row each, with crops, parents, parts; needs `--photos`.
         photos: Folder of the photographs that the model was built from.
     """
     from sae.errors import InsightError
@@ -34,14 +38,17 @@ def concepts(
     from ..pipeline import describe_model
     from ..render.cards import concept_cards
     from ..render.page import write_page
+    from ..render.sheet import draw_sheet
+    from ..render.sheet_rows import sheet_rows
 
-    if html and not photos:
-        raise InsightError(f"{html}: expected --photos FOLDER with the photographs to cut examples from, found none")
+    if (shows := png or html) and not photos:
+        raise InsightError(f"{shows}: expected --photos FOLDER with the photographs to cut examples from, found none")
 
     loaded = ConceptModel.from_pretrained(model, device=pick_device(device))
     count = top or len(loaded.concepts)
     if query is None:
-        ranked = sorted(loaded.concepts, key=lambda concept: -concept.frequency)[:count]
+        shown = [concept for concept in loaded.concepts if concept.shown]
+        ranked = sorted(shown, key=lambda concept: -concept.frequency)[:count]
         found: list[tuple[Any, float | None]] = [(concept, None) for concept in ranked]
     else:
         found = list(loaded.search(query, top=count))
@@ -49,24 +56,30 @@ def concepts(
         {
             "id": concept.id,
             "name": concept.title,
-            "alternatives": [list(pair) for pair in zip(concept.alternatives, concept.scores[1:])],
+            "alternatives": [list(pair) for pair in concept.scored_alternatives],
             "level": concept.level,
             "frequency": concept.frequency,
             "parents": [int(i) for i in loaded.relations.parents(concept.id)],
             "children": [int(i) for i in loaded.relations.children(concept.id)],
+            "edited": concept.edited,
             **({} if score is None else {"similarity": round(score, 4)}),
         }
         for concept, score in found
     ]
+    title = f"{len(rows)} concepts of {Path(model).name}" + (f" near “{query}”" if query else "")
     if json:
         write_json(json, rows)
     if html and photos:
-        title = f"{len(rows)} concepts of {Path(model).name}" + (f" near “{query}”" if query else "")
         cards = concept_cards(loaded, model_folder(model), photos, [row["id"] for row in rows])
         write_page(html, title=title, explanations=[], cards=cards, facts=describe_model(loaded.config))
-    if json or html:
+    if png and photos:
+        lines = sheet_rows(loaded, model_folder(model), photos, [row["id"] for row in rows])
+        draw_sheet(png, lines, title=title, note=loaded.config["backbone"]["description"])
+    if json or html or png:
         return
     for row in rows:
         also = ", ".join(text for text, _ in row["alternatives"][:3])
         score = f"  {row['similarity']:.2f}" if "similarity" in row else ""
-        print(f"{row['id']:6d}{score}  {row['name']}  (level {row['level']}, {row['frequency']} patches; also: {also})")
+        mark = "edited; " if row["edited"] else ""
+        facts = f"{mark}level {row['level']}, {row['frequency']} patches; also: {also}"
+        print(f"{row['id']:6d}{score}  {row['name']}  ({facts})")
