@@ -16,7 +16,7 @@ from .metrics.reference import Overlaps, Reference
 from .names.by_language_model import Clues, Namer, ask_names, command_namer, names_from, prompt_of
 from .names.embeddings import Mode, concept_embeddings
 from .names.nearest import Names, name_concepts
-from .relations.before import build_graph
+from .relations.build import build_graph
 from .relations.candidates import containment
 from .relations.graph import ConceptGraph
 from .relations.published import published_graph

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from naming import ConceptGraph, Cooccurrence, Exemplars, build_graph, strongest_of_image
+from naming import ConceptGraph, Cooccurrence, Exemplars, strongest_of_image
+from naming.relations.before import build_graph
 from sae import Evaluation, SparseAutoencoder, SparseCodes, evaluate
 from sae.files import write_json
 

@@ -6,12 +6,11 @@ and the pairs that are each other's context. Each step is a file of this room.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from sae.errors import InsightError
 
+from ..evidence.evidence import Evidence
 from .candidates import tested_edges
 from .context import find_context
 from .graph import ConceptGraph, require_same_concepts
@@ -20,9 +19,6 @@ from .null import MatchedNull
 from .published import THRESHOLD
 from .reduction import direct_edges
 from .synonyms import between_groups, heights, representatives
-
-if TYPE_CHECKING:
-    from ..evidence.evidence import Evidence
 
 
 def build_graph(

@@ -7,7 +7,6 @@ In: `Cooccurrence` (Dn), `RegionPairs` (in how many images a concept covers anot
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
@@ -15,12 +14,10 @@ from scipy.sparse import csr_array, diags_array
 from sae.errors import InsightError
 
 from ..evidence.cooccurrence import Cooccurrence
+from ..evidence.regions import RegionPairs
 from .edges import Edges
 from .null import MatchedNull
 from .significance import binomial_tail, q_values
-
-if TYPE_CHECKING:
-    from ..evidence.regions import RegionPairs
 
 
 def containment(cooccurrence: Cooccurrence) -> csr_array:

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import triu
 
+from ..evidence.regions import RegionPairs
 from .candidates import values_at
 from .null import MatchedNull
 from .significance import binomial_tail, q_values
 
-if TYPE_CHECKING:
-    from ..evidence.regions import RegionPairs
+OFTEN = 0.1
+"""Share of either concept's regions that have to be beside the other.
 
-OFTEN = 0.25
-"""Share of either concept's regions that have to be beside the other."""
+Set on training photos: a patch has four neighbours with some eight concepts each, and most regions are small, so even
+snow and skis or tables and plates meet with no more than a fifth of their regions; with a twentieth, there are ten
+times as many pairs, most of them bits of one texture."""
 SELDOM = 0.1
-"""Share of either concept's regions that may stand on the other."""
+"""Share of either concept's patches that may be in regions that stand on the other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,8 @@ def find_context(
     for side, (row, column) in enumerate([(first, second), (second, first)]):
         total, images = np.maximum(regions.regions[row], 1), regions.images[row]
         share[:, side] = values_at(regions.beside, row, column) / total
-        often &= (share[:, side] >= OFTEN) & (values_at(regions.inside, row, column) <= SELDOM * total)
+        often &= share[:, side] >= OFTEN
+        often &= values_at(regions.inside, row, column) <= SELDOM * regions.area[row]
         rate = null.rates(regions.beside, regions.regions, row, column)
         lift[:, side] = share[:, side] / rate
         p_value[:, side] = binomial_tail(np.floor(share[:, side] * images + 1e-9), images, rate)

@@ -1,26 +1,32 @@
 """The kind of each edge, from regions: what the child covers of its parent where both stand.
 
-In: edges and `RegionPairs`. Out: the edges with their mean cover, its spread and their kind. Cover c = |r ∩ S| / |S| is
-taken over the child's regions r that stand on the parent (at least half of r), S the parent's regions that r touches.
+In: edges and `RegionPairs`. Out: the edges with their mean cover, its spread and their kind. Cover c = |r ∩ S| / |S|,
+for each of the child's regions r of which at least half stands on the parent, S the parent's regions that r touches;
+means are over the patches of those regions, for most regions are specks that cover little of anything.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..evidence.regions import RegionPairs
 from .candidates import values_at
 from .edges import KINDS, UNTOLD, Edges
 
-if TYPE_CHECKING:
-    from ..evidence.regions import RegionPairs
-
 SAME = 0.5
-"""Mean cover from which child and parent stand on the same region: most of the parent's region is the child's."""
+"""Mean cover from which child and parent stand on the same region: most of the parent's region is the child's.
+
+This constant and the next two were set by looking at edges of a dictionary of 2,048 concepts on 5,163 training photos.
+Mean covers fill 0 to 0.9 without a gap; from a half on children are kinds (bathroom of room, red panda of animal),
+under a quarter mostly parts (collar and shirt front of a man, pictures of a room). What lies between stays untold.
+"""
 SMALL = 1 / 3
+"""Mean cover up to which the child is a small portion of the parent's region."""
 SPREAD = 0.25
+"""Largest standard deviation of a consistent cover. With more, the child is now the whole region and now a speck of it:
+a beak that fills close-ups, or the texture of anything."""
 
 
 def with_kinds(edges: Edges, regions: RegionPairs) -> Edges:

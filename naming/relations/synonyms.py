@@ -15,7 +15,8 @@ from scipy.sparse.csgraph import connected_components
 from .edges import Edges
 
 MOST_RATIO = 1.5
-"""Of the frequencies of synonyms."""
+"""Of the frequencies of synonyms. Two concepts that hold three quarters of each other's tokens differ by 4/3 at most;
+activations that weigh the tokens leave a little more. Beyond it one is the wider of the two: a parent."""
 
 
 def heights(frequency: np.ndarray) -> np.ndarray:
