@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,10 @@ TEMPLATES = ("a photo of {}",)
 """Without an article: it must fit "grass", "shoes" and "striped" as well as "dog"."""
 FORMAT = {"format": "insight-vocabulary", "format_version": "1"}
 BATCH = 256
+CHUNK = 32 * BATCH
+"""Phrases that are embedded, and kept, at a time: what an end by force can cost."""
+BLOCK = 1 << 16
+"""Phrases that are searched at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,9 @@ class Vocabulary:
 
         `cache`: a folder that keeps the vectors, one file for each list, set of templates and `fingerprint`
         (which must tell the encoder, weights included, from any other); what is found there is not embedded again.
+        Long lists are kept in chunks of 8,192 phrases while they are embedded, so that after an end by force the same
+        call goes on where it stopped. float32: a million phrases of 384 dimensions take 1.5 GB, twice that until the
+        chunks are gone. (float16 would name 2 of 2,048 concepts otherwise.)
         """
         if not len(words):
             raise InsightError("Vocabulary.embed: expected phrases, found none")
@@ -67,7 +75,7 @@ class Vocabulary:
                 f"Vocabulary.embed: expected {{}} for the phrase in each template, found {list(templates)}"
             )
         if cache is None:
-            return cls(words.phrases, _embed(words, encode_text, templates, progress), torch.tensor(words.zipf))
+            return cls(words.phrases, _embed(words, encode_text, templates, None, progress), torch.tensor(words.zipf))
         if not fingerprint:
             raise InsightError("Vocabulary.embed: a cache needs the encoder's fingerprint, found none")
         key = json.dumps([FORMAT, words.phrases, words.zipf, list(templates), fingerprint]).encode()
@@ -77,8 +85,10 @@ class Vocabulary:
                 return cls.load(path)
             except InsightError:
                 pass  # a damaged cache is made again
-        made = cls(words.phrases, _embed(words, encode_text, templates, progress), torch.tensor(words.zipf))
+        chunks = path.with_suffix(".chunks")
+        made = cls(words.phrases, _embed(words, encode_text, templates, chunks, progress), torch.tensor(words.zipf))
         made.save(path)
+        shutil.rmtree(chunks, ignore_errors=True)
         return made
 
     @classmethod
@@ -98,23 +108,32 @@ class Vocabulary:
     ) -> tuple[Float[Tensor, "q top"], Int[Tensor, "q top"]]:
         """The `top` phrases of largest cosine + `prior` · zipf for each unit vector: cosines and indices, best first.
 
-        Exact, and no [q, v] array is formed. Fewer than `top` columns when there are fewer phrases.
+        Exact, in memory of q · (d + top) numbers and one block of phrases, however many there are: no [q, v] array is
+        formed. Fewer than `top` columns when there are fewer phrases.
         """
         import faiss
 
         if vectors.dim() != 2 or vectors.shape[1] != self.vectors.shape[1]:
             expected, found = self.vectors.shape[1], list(vectors.shape)
             raise InsightError(f"Vocabulary.nearest: expected vectors [q, {expected}], found {found}; same backbone?")
-        queries, rows = vectors.detach().cpu().float(), self.vectors
+        queries = vectors.detach().cpu().float()
         top = min(top, len(self))
         if not len(queries) or not top:
             return torch.empty(len(queries), top), torch.empty(len(queries), top, dtype=torch.int64)
         if prior:  # one more dimension holds it
             queries = torch.cat([queries, torch.full((len(queries), 1), prior)], 1)
-            rows = torch.cat([rows, self.zipf[:, None]], 1)
-        sides = np.ascontiguousarray(queries.numpy()), np.ascontiguousarray(rows.numpy())
-        nearest = faiss.knn(sides[0], sides[1], top, metric=faiss.METRIC_INNER_PRODUCT)
-        scores, indices = (torch.from_numpy(array) for array in nearest)
+        asked = np.ascontiguousarray(queries.numpy())
+        scores, indices = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
+        for start in range(0, len(self), BLOCK):
+            rows = self.vectors[start : start + BLOCK]
+            if prior:
+                rows = torch.cat([rows, self.zipf[start : start + BLOCK, None]], 1)
+            held = np.ascontiguousarray(rows.numpy())
+            nearest = faiss.knn(asked, held, min(top, len(held)), metric=faiss.METRIC_INNER_PRODUCT)
+            scores = torch.cat([scores, torch.from_numpy(nearest[0])], 1)
+            indices = torch.cat([indices, torch.from_numpy(nearest[1]) + start], 1)
+            scores, kept = scores.topk(min(top, scores.shape[1]))
+            indices = indices.gather(1, kept)
         return scores - prior * self.zipf[indices], indices
 
     def save(self, path: Path | str) -> None:
@@ -145,19 +164,54 @@ class Vocabulary:
 
 @torch.no_grad()
 def _embed(
-    words: WordList, encode_text: Callable[[list[str]], Tensor], templates: Sequence[str], progress: bool
+    words: WordList,
+    encode_text: Callable[[list[str]], Tensor],
+    templates: Sequence[str],
+    chunks: Path | None,
+    progress: bool,
 ) -> Float[Tensor, "v d"]:
+    """Unit vectors in the list's order. `chunks`: a folder that keeps them while they are made, of lists that are long.
+
+    Chunks are looked for under their number alone: the folder belongs to one list, encoder and set of templates.
+    """
     order = sorted(range(len(words)), key=lambda i: len(words.phrases[i]))  # like lengths together: less padding
     parts = []
     with tqdm(total=len(words), desc="embedding words", unit=" phrases", disable=not progress) as bar:
-        for start in range(0, len(words), BATCH):
-            phrases = [words.phrases[i] for i in order[start : start + BATCH]]
-            texts = [[template.replace("{}", phrase) for phrase in phrases] for template in templates]
-            family = torch.stack([_unit(_checked(encode_text(batch), len(phrases))) for batch in texts])
-            parts.append(_unit(family.mean(0)))
-            bar.update(len(phrases))
+        for number, start in enumerate(range(0, len(words), CHUNK)):
+            phrases = [words.phrases[i] for i in order[start : start + CHUNK]]
+            path = chunks / f"{number:05d}.safetensors" if chunks is not None and len(words) > CHUNK else None
+            part = _read_chunk(path, len(phrases)) if path else None
+            if part is None:
+                part = torch.cat([*_embed_batches(phrases, encode_text, templates, bar)])
+                if path:
+                    with atomic_write(path) as temporary:
+                        save_file({"vectors": part}, temporary)
+            else:
+                bar.update(len(phrases))
+            parts.append(part)
     vectors = torch.cat(parts)
     return torch.empty_like(vectors).index_copy_(0, torch.tensor(order), vectors)
+
+
+def _embed_batches(
+    phrases: list[str], encode_text: Callable[[list[str]], Tensor], templates: Sequence[str], bar: tqdm
+) -> Iterator[Float[Tensor, "b d"]]:
+    for start in range(0, len(phrases), BATCH):
+        batch = phrases[start : start + BATCH]
+        texts = [[template.replace("{}", phrase) for phrase in batch] for template in templates]
+        family = torch.stack([_unit(_checked(encode_text(of_template), len(batch))) for of_template in texts])
+        yield _unit(family.mean(0))
+        bar.update(len(batch))
+
+
+def _read_chunk(path: Path, count: int) -> Float[Tensor, "b d"] | None:
+    """The vectors of a chunk; None where it is missing or damaged: it is made again."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            vectors = file.get_tensor("vectors")
+    except (OSError, SafetensorError):
+        return None
+    return vectors if vectors.dim() == 2 and len(vectors) == count else None
 
 
 def _checked(vectors: Tensor, count: int) -> Tensor:

@@ -82,6 +82,60 @@ def test_a_cache_needs_to_know_the_encoder(tmp_path):
         Vocabulary.embed(WORDS, Encoder(), cache=tmp_path, progress=False)
 
 
+class Killed(BaseException):
+    """An end by force."""
+
+
+def codes(texts: list[str]) -> torch.Tensor:
+    """A text encoder: the first bytes of each text's hash."""
+    digests = b"".join(hashlib.sha256(text.encode()).digest()[:8] for text in texts)
+    return torch.frombuffer(bytearray(digests), dtype=torch.uint8).view(-1, 8).float() - 127.5
+
+
+def test_a_long_list_goes_on_where_it_was_ended(tmp_path):
+    words = WordList(tuple(f"{i} " + "x" * (i % 7) for i in range(20_000)), (0.0,) * 20_000)
+    whole = Vocabulary.embed(words, codes, progress=False)
+    asked = []
+
+    def ended(texts: list[str]) -> torch.Tensor:
+        asked.extend(texts)
+        if len(asked) > 17_000:
+            raise Killed
+        return codes(texts)
+
+    with pytest.raises(Killed):
+        Vocabulary.embed(words, ended, cache=tmp_path, fingerprint="f", progress=False)
+    chunks = sorted(tmp_path.rglob("0*.safetensors"))
+    assert len(chunks) == 2
+    chunks[0].write_bytes(chunks[0].read_bytes()[:1000])  # and one of them is damaged
+    again = []
+
+    def encode(texts: list[str]) -> torch.Tensor:
+        again.extend(texts)
+        return codes(texts)
+
+    resumed = Vocabulary.embed(words, encode, cache=tmp_path, fingerprint="f", progress=False)
+    assert torch.equal(resumed.vectors, whole.vectors)
+    assert len(again) == 20_000 - 8192
+    assert [file.name for file in tmp_path.rglob("*")] == [path.name for path in tmp_path.glob("*.safetensors")]
+    assert torch.equal(
+        Vocabulary.embed(words, ended, cache=tmp_path, fingerprint="f", progress=False).vectors, whole.vectors
+    )
+
+
+def test_the_nearest_of_very_many_are_those_of_a_full_ranking(generator):
+    vocabulary = random_vocabulary(generator, 150_000)
+    queries = torch.nn.functional.normalize(torch.randn(20, 16, generator=generator), dim=1)
+    for prior in (0.0, 0.05):
+        cosines, indices = vocabulary.nearest(queries, 5, prior=prior)
+        exact = queries.double() @ vocabulary.vectors.double().T
+        ranked_by = exact + prior * vocabulary.zipf.double()
+        torch.testing.assert_close(ranked_by.gather(1, indices), ranked_by.topk(5).values, atol=1e-6, rtol=0)
+        torch.testing.assert_close(cosines.double(), exact.gather(1, indices), atol=1e-5, rtol=0)
+        assert indices.unique().max() > 65_536
+        assert all(len(set(row)) == 5 for row in indices.tolist())
+
+
 def random_vocabulary(generator: torch.Generator, count: int) -> Vocabulary:
     vectors = torch.nn.functional.normalize(torch.randn(count, 16, generator=generator), dim=1)
     return Vocabulary(tuple(map(str, range(count))), vectors, torch.rand(count, generator=generator) * 6)
