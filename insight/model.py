@@ -30,6 +30,7 @@ from .concept import Concept, load_concepts
 from .data.decode import decode, to_rgb
 from .edits import Edits
 from .edits.shown import shown_as, shown_codes, shown_scores
+from .embeddings import load_embeddings
 from .explanation import ConceptEvidence, Explanation
 from .models import model_folder
 
@@ -51,6 +52,7 @@ class ConceptModel:
         config: dict[str, Any],
         *,
         backbone: Backbone | None = None,
+        embeddings: Float[Tensor, "m d"] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.sae = sae.to(device).eval()
@@ -61,6 +63,8 @@ class ConceptModel:
         if backbone is not None:
             check_fingerprint(backbone, config)
             self.backbone = backbone
+        if embeddings is not None:
+            self.embeddings = embeddings
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -93,7 +97,11 @@ class ConceptModel:
         edited = Edits(path).apply(sae.decoder, concepts, graph)
         if complaint := edited.complaint():
             print(f"{path}: {complaint}; insight edit {path} list", file=sys.stderr, flush=True)
-        return cls(sae, edited.concepts, edited.relations, config, backbone=backbone, device=device)
+        named = path / "embeddings.npz"
+        embeddings = load_embeddings(named, sae.config.n_concepts) if named.exists() else None
+        return cls(
+            sae, edited.concepts, edited.relations, config, backbone=backbone, embeddings=embeddings, device=device
+        )
 
     def push_to_hub(self, folder: Path | str, repository: str, *, private: bool = False) -> str:
         """Upload a model folder to the Hugging Face hub as `repository` ("user/name"); returns its address."""
@@ -153,7 +161,10 @@ class ConceptModel:
 
     @cached_property
     def embeddings(self) -> Float[Tensor, "m d"]:
-        """Each concept as a unit vector in text space, decoded with its parents (zero rows: it never fires)."""
+        """Each concept as a unit vector in text space (zero rows: it never fires).
+
+        As it was named, and decoded with its parents in a model that has no names yet.
+        """
         return concept_embeddings(self.sae.decoder.detach().cpu(), self.sae.decoder_bias.detach().cpu(), self.relations)
 
     @cached_property

@@ -14,8 +14,10 @@ from .metrics.dissect import soft_wpmi
 from .metrics.edges import EdgePrecision, Judge, by_containment, by_masks, by_names, edge_precision, lift
 from .metrics.reference import Overlaps, Reference
 from .names.by_language_model import Clues, Namer, ask_names, command_namer, names_from, prompt_of
-from .names.embeddings import Mode, concept_embeddings
+from .names.confidence import Confidence
+from .names.embeddings import Mode, concept_embeddings, region_embeddings, resampled_embeddings
 from .names.nearest import Names, name_concepts
+from .names.signals import SIGNALS, name_signals, name_stability
 from .relations.build import build_graph
 from .relations.candidates import containment
 from .relations.graph import ConceptGraph
@@ -29,11 +31,13 @@ from .words.wordnet import WordNet
 __all__ = [
     "FOLDS",
     "LISTS",
+    "SIGNALS",
     "TEMPLATES",
     "Accuracy",
     "Agreement",
     "Clues",
     "ConceptGraph",
+    "Confidence",
     "Cooccurrence",
     "Coverage",
     "EdgePrecision",
@@ -69,9 +73,13 @@ __all__ = [
     "load_phrases",
     "name_agreement",
     "name_concepts",
+    "name_signals",
+    "name_stability",
     "names_from",
     "prompt_of",
     "published_graph",
+    "region_embeddings",
+    "resampled_embeddings",
     "soft_wpmi",
     "strongest_of_image",
     "word_key",

@@ -1,33 +1,42 @@
 """`insight name`: what each concept is called."""
 
-from pathlib import Path
 from typing import Literal
 
-from ..defaults import PRIOR
+from ..defaults import MIN_CONFIDENCE, PRIOR
 from .options import Device, Model, pick_device
 
 
 def name(
     model: Model,
     /,
-    vocabulary: Path | None = None,
-    mode: Literal["parents", "bias", "vanilla"] = "parents",
+    vocabulary: str | None = None,
+    mode: Literal["regions", "parents", "bias", "vanilla"] = "regions",
     templates: tuple[str, ...] = ("a photo of {}",),
     prior: float = PRIOR,
+    min_confidence: float = MIN_CONFIDENCE,
     device: Device = None,
 ) -> None:
     """Name every concept by the nearest words of a vocabulary and write them to MODEL/concepts.parquet.
 
     Args:
-        vocabulary: Text file with a word or phrase a line (default: the shipped list of over 20,000).
-        mode: What of a concept is compared with words: it and its parents as they fire together, its direction and
-            the dictionary's bias, or its direction alone.
+        vocabulary: Text file with a word or phrase a line, or the name of a list that comes with Insight, or several
+            joined by "+" (default: english, over 20,000 things that can be seen).
+        mode: What of a concept is compared with words: what the encoder says where it stands, or as published, it and
+            its parents as they fire together, its direction and the dictionary's bias, or its direction alone.
         templates: Sentences around each word; their text vectors are averaged.
         prior: What a word gains in cosine for each tenfold of its frequency in English; 0 is the published rule.
+        min_confidence: Concepts whose best word is right with less than this probability stay without a name, and keep
+            it as a guess; 0 names all.
     """
     from ..pipeline import name_concepts
 
     names = name_concepts(
-        model, vocabulary=vocabulary, mode=mode, templates=templates, prior=prior, device=pick_device(device)
+        model,
+        vocabulary=vocabulary,
+        mode=mode,
+        templates=templates,
+        prior=prior,
+        min_confidence=min_confidence,
+        device=pick_device(device),
     )
     print(f"{model}: named {names} concepts; next: insight explain {model} PHOTO --html explanation.html")

@@ -1,7 +1,7 @@
-"""Where concepts stand in text space: decode a concept, alone or with its parents.
+"""Where concepts stand in text space: as decoded, alone or with their parents, or as the mean of where they stand.
 
-In: the dictionary's decoder and bias, and the concept graph with its mean codes. Out: a unit vector for each concept
-(specs/insight.md §1.5).
+In: the dictionary's decoder and bias and the concept graph with its mean codes (specs/insight.md §1.5), or the mean
+features of the patches on which each concept fires. Out: a unit vector for each concept.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sae.errors import InsightError
 
+from ..evidence.features import FeatureMeans
 from ..relations.graph import ConceptGraph
 
 Mode = Literal["vanilla", "bias", "parents"]
@@ -53,3 +54,24 @@ def concept_embeddings(
         decoded = diags_array(scale) @ codes @ rows + decoder_bias.detach().cpu().float().numpy()
     embeddings = torch.from_numpy(np.where(alive[:, None], decoded, 0.0)).float()
     return torch.nn.functional.normalize(embeddings, dim=-1)
+
+
+def region_embeddings(features: FeatureMeans) -> Float[Tensor, "m d"]:
+    """A unit vector in the backbone's space for each concept; zero rows for those that never fired.
+
+    e_i = normalize(Σ_p a_i(p) x_p / Σ_p a_i(p) - x̄), x̄ the mean of all patches: what the backbone says where the
+    concept stands, less what it says everywhere. Subtracting x̄ closes the gap between the modalities: the mean of the
+    texts would be subtracted from every word of a concept alike, and moves no rank.
+    """
+    return _centred(features.mean(), features.weight.sum(0), features.centre)
+
+
+def resampled_embeddings(features: FeatureMeans) -> Float[Tensor, "folds m d"]:
+    """`region_embeddings` of each fold of the images alone; zero rows where a concept fires in none of a fold's."""
+    means = features.means()
+    return torch.stack([_centred(means[f], features.weight[f], features.centre) for f in range(len(means))])
+
+
+def _centred(means: np.ndarray, weight: np.ndarray, centre: np.ndarray) -> Tensor:
+    vectors = np.where(weight[:, None] > 0, means - centre, 0.0)
+    return torch.nn.functional.normalize(torch.from_numpy(vectors).float(), dim=-1)
