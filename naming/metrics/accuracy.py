@@ -51,8 +51,12 @@ def accuracy(
         raise InsightError(f"accuracy: expected at least one name to look at, found top = {top}")
     kept = [i for i, label in enumerate(references) if label is not None]
     labels = sorted({label for label in references if label is not None})
+    if not kept:
+        raise InsightError("accuracy: expected at least one concept with a reference label, found none")
     phrases = sorted({name for i in kept for name in names[i][:top]})
-    table = np.array([[float(fit(name, label)) for label in labels] for name in phrases]).reshape(-1, len(labels))
+    table = np.array([[float(fit(name, label)) for label in labels] for name in phrases]).reshape(
+        len(phrases), len(labels)
+    )
     place = {name: row for row, name in enumerate(phrases)}
     rows = [[place[name] for name in names[i][:top]] for i in kept]
     scores = np.array([table[row].max(0, initial=0.0) for row in rows]).reshape(-1, len(labels))

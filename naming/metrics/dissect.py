@@ -6,6 +6,8 @@ text. Out: a score [m, v], in nats. (Oikarinen and Weng, CLIP-Dissect, ICLR 2023
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -58,7 +60,7 @@ def soft_wpmi(
     living = counts > 0
     if not bool(living.any()):
         return given
-    overall = torch.logsumexp(given[living], dim=0) - living.sum().log()
+    overall = torch.logsumexp(given[living], dim=0) - math.log(int(living.sum()))
     return given - prior * overall
 
 

@@ -205,7 +205,7 @@ class WordNet:
         return [self._place[word] for word in words if word in self._place]
 
     def _other_forms(self, phrase: str) -> list[str]:
-        """Lemmas of the same key, and those the phrase may be a plural in -ses of ("buses": "bus")."""
+        """Lemmas of the same key, and those of plurals that the key does not undo ("buses", "movies")."""
         if not phrase:
             return []
         letter = phrase[0]  # a key begins as its phrase does, so that one letter's lemmas are enough
@@ -216,7 +216,8 @@ class WordNet:
                 keys.setdefault(word_key(lemma), []).append(lemma)
             self._by_key[letter] = keys
         forms = self._by_key[letter].get(word_key(phrase), [])
-        return [*forms, phrase.removesuffix("es")] if phrase.endswith("ses") else forms
+        endings = {"ses": "s", "ies": "ie"}
+        return [*forms, *(phrase[:-3] + single for plural, single in endings.items() if phrase.endswith(plural))]
 
     @cached_property
     def _lemmas_of(self) -> _Rows:
