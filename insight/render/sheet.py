@@ -19,7 +19,7 @@ WIDTH = 1600
 CROP = 152
 CROPS = 5
 _EDGE, _GAP, _ROW, _HEAD = 28, 8, 196, 92
-_CROPS_AT = 372
+_CROPS_AT = 392
 _RELATIVES_AT = _CROPS_AT + CROPS * (CROP + _GAP) + 20
 INK, SOFT, LINE, PAPER = (24, 24, 27), (96, 96, 104), (222, 222, 226), (255, 255, 255)
 BLUE, ORANGE, GREEN, GREY = (0, 114, 178), (176, 74, 0), (0, 120, 88), (96, 96, 104)
@@ -55,7 +55,7 @@ def draw_sheet(path: Path | str, rows: Sequence[SheetRow], *, title: str, note: 
     sheet = Image.new("RGB", (WIDTH, _HEAD + _ROW * len(rows) + _EDGE), PAPER)
     pencil = ImageDraw.Draw(sheet)
     pencil.text((_EDGE, 22), _cut(title, _font(26, bold=True), WIDTH - 2 * _EDGE), INK, _font(26, bold=True))
-    pencil.text((_EDGE, 60), _cut(note, _font(15), WIDTH - 2 * _EDGE), SOFT, _font(15))
+    pencil.text((_EDGE, 60), _cut(note, _font(16), WIDTH - 2 * _EDGE), SOFT, _font(16))
     for number, row in enumerate(rows):
         top = _HEAD + number * _ROW
         pencil.line((_EDGE, top, WIDTH - _EDGE, top), LINE)
@@ -73,7 +73,7 @@ def draw_sheet(path: Path | str, rows: Sequence[SheetRow], *, title: str, note: 
 
 def _draw_name(pencil: ImageDraw.ImageDraw, row: SheetRow, top: int) -> None:
     """The name in at most two lines, how sure it is as a number and a bar, then the facts."""
-    width, large, plain = _CROPS_AT - _EDGE - 16, _font(21, bold=True), _font(14)
+    width, large, plain = _CROPS_AT - _EDGE - 16, _font(22, bold=True), _font(15)
     y = top
     for line in _wrap([row.name], " ", large, width, lines=2):
         pencil.text((_EDGE, y), line, INK, large)
@@ -81,7 +81,7 @@ def _draw_name(pencil: ImageDraw.ImageDraw, row: SheetRow, top: int) -> None:
     sure = "confidence not known" if row.confidence is None else f"confidence {row.confidence:.2f}"
     pencil.text((_EDGE, y + 3), sure, INK, plain)
     if row.confidence is not None:
-        left, right = _EDGE + 132, _EDGE + 132 + 120
+        left, right = _EDGE + 144, _EDGE + 144 + 120
         pencil.rectangle((left, y + 7, right, y + 16), outline=SOFT)
         pencil.rectangle((left, y + 7, left + round(120 * min(max(row.confidence, 0), 1)), y + 16), fill=BLUE)
     y += 26
@@ -94,7 +94,7 @@ def _draw_name(pencil: ImageDraw.ImageDraw, row: SheetRow, top: int) -> None:
 
 
 def _draw_relatives(pencil: ImageDraw.ImageDraw, relatives: Sequence[Relatives], top: int) -> None:
-    width, bold, plain = WIDTH - _EDGE - _RELATIVES_AT, _font(14, bold=True), _font(15)
+    width, bold, plain = WIDTH - _EDGE - _RELATIVES_AT, _font(15, bold=True), _font(16)
     y = top
     for group in relatives:
         names = [*group.names, *([f"and {group.others:,} more"] if group.others else [])]

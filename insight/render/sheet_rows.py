@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,17 +71,23 @@ def _relatives(model: ConceptModel, concept: int) -> list[Relatives]:
         ("a kind of", parents["kind-of"], BLUE),
         ("a part of", parents["part-of"], ORANGE),
         ("belongs to", parents[None], GREY),
-        ("its kinds", [_title(model, child) for child in kinds], BLUE),
-        ("its parts", [_title(model, child) for child in parts], ORANGE),
-        ("to it belong", [_title(model, child) for child in rest], GREY),
-        ("the same as", [_title(model, other) for other in graph.synonyms_of(concept).tolist()], GREY),
-        ("stands beside", [_title(model, other) for other in graph.context(concept).tolist()], GREEN),
+        ("its kinds", _counted(model, kinds), BLUE),
+        ("its parts", _counted(model, parts), ORANGE),
+        ("to it belong", _counted(model, rest), GREY),
+        ("the same as", _counted(model, graph.synonyms_of(concept).tolist()), GREY),
+        ("stands beside", _counted(model, graph.context(concept).tolist()), GREEN),
     )
     return [
         Relatives(label, names[:_NAMED], max(0, len(names) - _NAMED), colour)
         for label, names, colour in groups
         if names
     ]
+
+
+def _counted(model: ConceptModel, concepts: Sequence[int]) -> list[str]:
+    """Their titles, each once, with how many concepts have it."""
+    titles = Counter(_title(model, concept) for concept in concepts)
+    return [title if count == 1 else f"{title} × {count}" for title, count in titles.items()]
 
 
 def _title(model: ConceptModel, concept: int) -> str:

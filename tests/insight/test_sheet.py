@@ -128,6 +128,14 @@ def test_rows_tell_kinds_parts_and_what_is_neither_apart(model: ConceptModel, tm
     assert "auto" in car.facts[-1]
 
 
+def test_relatives_of_one_name_are_named_once(model: ConceptModel, tmp_path: Path) -> None:
+    save_examples(tmp_path / "examples.parquet", {})
+    for concept in (0, 2, 4):
+        model.concepts[concept] = replace(model.concepts[concept], name="van")
+    (car,) = sheet_rows(model, tmp_path, tmp_path, [7])
+    assert list(car.relatives[0].names) == ["van × 3", "concept 3", "concept 5"]
+
+
 def test_relatives_that_are_too_many_are_counted(model: ConceptModel, tmp_path: Path) -> None:
     save_examples(tmp_path / "examples.parquet", {})
     model.relations.kind[:] = 0
