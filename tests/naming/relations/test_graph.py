@@ -1,88 +1,39 @@
-"""The concept graph against a dense float64 form, and what holds for every graph: no cycles, two-way lookup, thrift."""
+"""Lookups of the concept graph: what holds for every graph, and what a reader may ask of one."""
 
+import time
+from itertools import islice
+
+import networkx
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
-from naming import ConceptGraph, Cooccurrence, Exemplars, build_graph, containment, published_graph
-from sae import InsightError, SparseCodes
+from naming import ConceptGraph
+from naming.relations.edges import KINDS, Edges
+from sae import InsightError
 
-from ..stand_in import dense_codes, nested_dense, random_dense
-
-
-def related(dense: torch.Tensor) -> tuple[Cooccurrence, Exemplars]:
-    codes = SparseCodes.from_dense(dense)
-    counts, exemplars = Cooccurrence(codes.n_concepts), Exemplars(codes.n_concepts)
-    counts.update(codes)
-    exemplars.update(codes, 0)
-    return counts, exemplars
-
-
-def dense_containment(dense: torch.Tensor) -> np.ndarray:
-    strength, active = dense.double().numpy(), (dense > 0).double().numpy()
-    d = strength.T @ active
-    with np.errstate(invalid="ignore"):
-        return np.nan_to_num(d / np.diag(d)[:, None])
-
-
-def closure(edges: np.ndarray) -> np.ndarray:
-    """Which concept reaches which over one edge or more."""
-    reach = edges.copy()
-    for _ in range(len(edges)):
-        reach = reach | ((reach.astype(int) @ edges.astype(int)) > 0)
-    return reach
-
-
-def test_containment_is_the_activation_weighted_probability_of_the_parent(generator):
-    dense = random_dense(generator, 300, 20)
-    counts, _ = related(dense)
-    np.testing.assert_allclose(containment(counts).toarray(), dense_containment(dense), rtol=1e-12)
-
-
-def test_the_published_graph_is_every_pair_above_the_threshold(generator):
-    dense = nested_dense(generator, 400, 25)
-    expected = dense_containment(dense)
-    above = (expected > 0.75) & ~np.eye(25, dtype=bool)
-    edges = published_graph(*related(dense)).edges().toarray()
-    assert np.array_equal(edges > 0, above)
-    np.testing.assert_allclose(edges[above], expected[above], rtol=1e-6)
-
-
-def test_an_edge_needs_the_threshold_support_lift_and_a_more_frequent_parent(generator):
-    dense = nested_dense(generator, 500, 30)
-    share, frequency = dense_containment(dense), (dense > 0).sum(0).double().numpy()
-    expected = np.zeros((30, 30), dtype=bool)
-    for child in range(30):
-        for parent in range(30):
-            more = (frequency[parent], -parent) > (frequency[child], -child)
-            lift = share[child, parent] / (frequency[parent] / 500) if frequency[parent] else 0
-            expected[child, parent] = share[child, parent] > 0.6 and frequency[child] >= 40 and lift >= 1.3 and more
-    graph = build_graph(*related(dense), threshold=0.6, min_support=40, min_lift=1.3)
-    assert np.array_equal(graph.edges().toarray() > 0, expected)
+from .material import closure, direct_matrix, graphs
+from .material import related as related
 
 
 @settings(deadline=None)
-@given(dense_codes(fewest_concepts=2), st.floats(0, 0.9), st.integers(0, 5), st.floats(0, 3))
-def test_every_graph_is_acyclic_and_its_lookups_agree(dense, threshold, min_support, min_lift):
-    graph = build_graph(*related(dense), threshold=threshold, min_support=min_support, min_lift=min_lift)
+@given(graphs())
+def test_every_graph_is_acyclic_and_parents_mirror_children(graph):
     m = graph.n_concepts
-    edges = graph.edges().toarray() > 0
-    assert not closure(edges).diagonal().any()
+    assert not closure(graph.edges().toarray() > 0).diagonal().any()
     for child in range(m):
         for parent in range(m):
-            assert (parent in graph.parents(child)) == (child in graph.children(parent))
+            up = graph.synonyms[parent] in graph.parents(child)
+            down = graph.synonyms[child] in graph.children(parent)
+            assert up == down
 
 
 @settings(deadline=None)
-@given(dense_codes(fewest_concepts=2), st.floats(0, 0.6))
-def test_direct_edges_are_the_fewest_that_keep_every_path(dense, threshold):
-    graph = build_graph(*related(dense), threshold=threshold, min_support=0, min_lift=0)
-    m = graph.n_concepts
-    direct = np.zeros((m, m), dtype=bool)
-    for child in range(m):
-        direct[child, graph.parents(child)] = True
+@given(graphs())
+def test_direct_edges_are_the_fewest_that_keep_every_path(graph):
+    direct = direct_matrix(graph)
     assert np.array_equal(closure(direct), closure(graph.edges().toarray() > 0))
     for child, parent in zip(*direct.nonzero(), strict=True):
         without = direct.copy()
@@ -90,69 +41,134 @@ def test_direct_edges_are_the_fewest_that_keep_every_path(dense, threshold):
         assert not closure(without)[child, parent]
 
 
-def test_parents_and_children_come_surest_first(generator):
-    graph = build_graph(*related(nested_dense(generator, 600, 40)), threshold=0.3, min_support=0, min_lift=0)
+@settings(deadline=None)
+@given(graphs())
+def test_ancestors_and_descendants_are_what_paths_reach(graph):
+    reach = closure(direct_matrix(graph))
+    for concept in range(graph.n_concepts):
+        own = graph.synonyms[concept]
+        assert sorted(graph.ancestors(concept)) == np.flatnonzero(reach[own]).tolist()
+        assert sorted(graph.descendants(concept)) == np.flatnonzero(reach[:, own]).tolist()
+
+
+@settings(deadline=None)
+@given(graphs())
+def test_paths_are_all_ways_up_to_the_roots(graph):
+    direct = networkx.DiGraph(np.argwhere(direct_matrix(graph)).tolist())
+    for concept in range(graph.n_concepts):
+        own = int(graph.synonyms[concept])
+        direct.add_node(own)
+        roots = [c for c in (own, *graph.ancestors(own).tolist()) if not len(graph.parents(c))]
+        expected = [[own]] if own in roots else list(networkx.all_simple_paths(direct, own, roots))
+        assert sorted(graph.paths(concept)) == sorted(map(tuple, expected))
+
+
+@settings(deadline=None)
+@given(graphs())
+def test_parents_and_children_come_surest_first(graph):
     weights = graph.edges().toarray()
-    assert len(graph.parent_ids) > 0
-    for concept in range(40):
-        assert (np.diff(weights[concept, graph.parents(concept)]) <= 0).all()
-        assert (np.diff(weights[graph.children(concept), concept]) <= 0).all()
+    for concept in range(graph.n_concepts):
+        own = graph.synonyms[concept]
+        assert (np.diff(weights[own, graph.parents(concept)]) <= 0).all()
+        assert (np.diff(weights[graph.children(concept), own]) <= 0).all()
 
 
-def test_a_parent_that_fires_everywhere_is_none(generator):
-    dense = random_dense(generator, 500, 6, density=0.1)
-    dense[:, 0] = 1.0
-    assert 0 in np.concatenate([published_graph(*related(dense)).parents(c) for c in range(6)])
-    assert len(build_graph(*related(dense)).children(0)) == 0
+@settings(deadline=None)
+@given(graphs(), st.sampled_from(KINDS))
+def test_a_kind_picks_the_edges_of_that_kind_in_the_same_order(graph, kind):
+    for concept in range(graph.n_concepts):
+        parents = [int(p) for p in graph.parents(concept) if graph.edge(concept, int(p)).kind == kind]
+        assert graph.parents(concept, kind).tolist() == parents
+        children = [int(c) for c in graph.children(concept) if graph.edge(int(c), concept).kind == kind]
+        assert graph.children(concept, kind).tolist() == children
 
 
-def test_two_concepts_that_always_fire_together_are_parent_and_child_once():
-    dense = torch.zeros(100, 3)
-    dense[:40, 1] = dense[:41, 2] = 1.0
-    graph = build_graph(*related(dense))
-    assert graph.parents(1).tolist() == [2]
-    assert graph.parents(2).tolist() == []
+@settings(deadline=None)
+@given(graphs())
+def test_synonyms_share_their_relations(graph):
+    for concept in range(graph.n_concepts):
+        group = {concept, *graph.synonyms_of(concept).tolist()}
+        assert group == set(np.flatnonzero(graph.synonyms == graph.synonyms[concept]).tolist())
+        for other in group:
+            assert graph.parents(other).tolist() == graph.parents(concept).tolist()
+            assert graph.children(other).tolist() == graph.children(concept).tolist()
 
 
-def test_a_saved_graph_is_read_back_with_the_mean_codes(generator, tmp_path):
-    graph = build_graph(*related(nested_dense(generator, 300, 20)), threshold=0.4, min_support=0, min_lift=0)
-    graph.save(tmp_path / "relations.npz")
-    loaded = ConceptGraph.load(tmp_path / "relations.npz")
-    assert loaded.tokens == 300
-    for name in ("offsets", "parent_ids", "weights", "direct", "frequency"):
-        assert np.array_equal(getattr(loaded, name), getattr(graph, name))
-    assert np.array_equal(loaded.mean_codes.toarray(), graph.mean_codes.toarray())
-    assert [loaded.children(c).tolist() for c in range(20)] == [graph.children(c).tolist() for c in range(20)]
+@pytest.fixture
+def small() -> ConceptGraph:
+    """beak -> duck -> bird, beak -> bird; the last concept stands alone."""
+    edges = Edges(
+        child=np.array([1, 2, 2]),
+        parent=np.array([0, 1, 0]),
+        weight=np.array([0.9, 0.8, 0.95]),
+        lift=np.array([4.0, 9.0, 3.0]),
+        q_value=np.array([1e-9, 1e-5, 0.01]),
+        support=np.array([40, 12, 30]),
+        kind=np.array([0, 1, -1], np.int8),
+        cover=np.array([0.9, 0.1, 0.4]),
+        cover_spread=np.array([0.05, 0.02, 0.3]),
+    )
+    return ConceptGraph.from_edges(
+        edges,
+        direct=np.array([True, True, False]),
+        frequency=np.array([100, 50, 20, 5]),
+        tokens=1000,
+        mean_codes=csr_array((4, 4), dtype=np.float32),
+    )
 
 
-def test_the_file_is_plain_arrays_under_the_documented_names(generator, tmp_path):
-    build_graph(*related(nested_dense(generator, 100, 5))).save(tmp_path / "relations.npz")
-    with np.load(tmp_path / "relations.npz", allow_pickle=False) as file:
-        assert {"offsets", "parents", "weights", "frequency", "tokens"} <= set(file.files)
-        assert {"mean_offsets", "mean_concepts", "mean_activations"} <= set(file.files)
+def test_an_edge_is_given_with_all_its_evidence_also_where_it_is_not_direct(small):
+    edge = small.edge(2, 1)
+    assert (edge.child, edge.parent, edge.kind, edge.support, edge.direct) == (2, 1, "part-of", 12, True)
+    assert [edge.weight, edge.lift, edge.q_value, edge.cover, edge.cover_spread] == pytest.approx(
+        [0.8, 9.0, 1e-5, 0.1, 0.02]
+    )
+    assert small.edge(2, 0).kind is None
+    assert not small.edge(2, 0).direct
+    assert small.parents(2).tolist() == [1]
+    assert list(small.paths(2)) == [(2, 1, 0)]
+    assert small.parents(1, "kind-of").tolist() == [0]
+    assert small.children(1, "kind-of").tolist() == []
 
 
-def test_a_file_at_odds_with_itself_is_refused(generator, tmp_path):
-    path = tmp_path / "relations.npz"
-    build_graph(*related(nested_dense(generator, 200, 8)), threshold=0.2, min_support=0, min_lift=0).save(path)
-    with np.load(path) as file:
-        arrays = dict(file)
-    for name, wrong in {
-        "parents": arrays["parents"] + 100,
-        "offsets": arrays["offsets"][:-1],
-        "direct": [True],
-    }.items():
-        np.savez(path, **{**arrays, name: wrong})
-        with pytest.raises(InsightError, match=r"relations\.npz.*8 concepts"):
-            ConceptGraph.load(path)
+def test_an_edge_that_there_is_not_and_a_kind_that_there_is_not_are_refused(small):
+    with pytest.raises(InsightError, match="concept 2 is no parent of concept 0"):
+        small.edge(0, 2)
+    with pytest.raises(InsightError, match="kind-of or part-of, found 'sort-of'"):
+        small.parents(0, "sort-of")
 
 
-def test_a_threshold_that_is_no_share_is_refused(generator):
-    with pytest.raises(InsightError, match="threshold"):
-        build_graph(*related(random_dense(generator, 10, 3)), threshold=1.5)
+def test_a_concept_is_called_by_its_title_or_its_number(small):
+    assert small.title(2) == "concept 2"
 
 
-def test_counts_and_exemplars_of_different_dictionaries_are_refused(generator):
-    counts, _ = related(random_dense(generator, 10, 3))
-    with pytest.raises(InsightError, match="3 and 4 concepts"):
-        build_graph(counts, Exemplars(4))
+def test_a_lattice_of_more_paths_than_can_be_listed_gives_the_first_at_once():
+    layers, width = 40, 3
+    ids = np.arange(layers * width).reshape(layers, width)
+    pairs = [(a, b) for low, high in zip(ids, ids[1:]) for a in low for b in high]
+    child, parent = np.array(pairs).T
+    graph = ConceptGraph.from_edges(
+        Edges.unmeasured(child, parent, np.ones(len(child))),
+        direct=np.ones(len(child), bool),
+        frequency=np.arange(1, ids.size + 1),
+        tokens=1000,
+        mean_codes=csr_array((ids.size, ids.size), dtype=np.float32),
+    )
+    paths = list(islice(graph.paths(0), 5))
+    assert len(set(paths)) == 5
+    assert {len(path) for path in paths} == {layers}
+    assert len(graph.ancestors(0)) == (layers - 1) * width
+
+
+def test_lookups_of_a_large_graph_take_time_by_what_they_reach():
+    m = 8192
+    graph = ConceptGraph.from_edges(
+        Edges.unmeasured(np.arange(m - 1), np.arange(1, m), np.ones(m - 1)),
+        direct=np.ones(m - 1, bool),
+        frequency=np.arange(1, m + 1),
+        tokens=10 * m,
+        mean_codes=csr_array((m, m), dtype=np.float32),
+    )
+    started = time.monotonic()
+    assert len(graph.ancestors(0)) == len(graph.descendants(m - 1)) == m - 1
+    assert time.monotonic() - started < 5
