@@ -16,7 +16,7 @@ from sae.errors import InsightError
 
 from ..evidence.cooccurrence import Cooccurrence
 from ..words.wordnet import WordNet
-from .bootstrap import RESAMPLES, Interval, mean, ratio
+from .bootstrap import RESAMPLES, Interval, ratio
 from .reference import Overlaps, Reference
 
 NEIGHBOURS = 50
@@ -34,9 +34,12 @@ class Judge:
     parents: Bool[np.ndarray, " m"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EdgePrecision:
-    """How many edges are right, against chance; NaN throughout where no edge can be judged."""
+    """How many edges are right, against chance; NaN throughout where no edge can be judged.
+
+    Intervals are over the parents, each with all its edges: those are right or wrong together.
+    """
 
     precision: Interval
     null: Interval
@@ -84,10 +87,12 @@ def edge_precision(
     kept = count > 0
     expected = total[kept] / count[kept]
     own = _right(judge, child[kept], parent[kept])
+    whose = np.unique(parent[kept], return_inverse=True)[1]
+    rights, chances, counts = (np.bincount(whose, weights=w) for w in (own, expected, np.ones(len(own))))
     return EdgePrecision(
-        precision=mean(own, resamples=resamples, seed=seed),
-        null=mean(expected, resamples=resamples, seed=seed),
-        ratio=ratio(own, expected, resamples=resamples, seed=seed),
+        precision=ratio(rights, counts, resamples=resamples, seed=seed),
+        null=ratio(chances, counts, resamples=resamples, seed=seed),
+        ratio=ratio(rights, chances, resamples=resamples, seed=seed),
         edges=int(kept.sum()),
         judged=judged[kept],
         right=own,

@@ -33,6 +33,8 @@ SHALLOWEST = 6
 """Depth from which on a whole passes its parts on. What stands higher (a whole, an artifact) says nothing of a coat."""
 PART_STEPS = 2
 """From a part up to what a whole is listed to have. Further up stands what much else is a kind of too."""
+LONGEST = 9
+"""Words of the longest noun."""
 BEHIND_HEAD = re.compile(r" (?:of|in|on|at|with|for|from|by|near|under|over|behind|against|without|inside|to) .*")
 
 
@@ -172,9 +174,9 @@ class WordNet:
         what it is a kind of, from depth 6 down (a garment has sleeves, so a coat has); and what is a kind of a listed
         part counts as it, up to two steps (a paw is an animal's foot).
         """
-        parts = set().union(*(self._parts(sense) for sense in self.meanings(of)))
-        near = (self.ancestors(sense).items() for sense in self.meanings(part))
-        return any(above in parts for steps_up in near for above, steps in steps_up if steps <= PART_STEPS)
+        above = (self.ancestors(sense).items() for sense in self.meanings(part))
+        near = {sense for steps_up in above for sense, steps in steps_up if steps <= PART_STEPS}
+        return any(not near.isdisjoint(self._parts(sense)) for sense in self.meanings(of))
 
     def _parts(self, whole: int) -> set[int]:
         """All that the whole has, parts of parts and what it has as a kind of something included."""
@@ -215,7 +217,10 @@ class WordNet:
             for lemma in self._lemmas[first:last]:
                 keys.setdefault(word_key(lemma), []).append(lemma)
             self._by_key[letter] = keys
-        forms = self._by_key[letter].get(word_key(phrase), [])
+        key = word_key(phrase)
+        forms = self._by_key[letter].get(key, [])
+        if _joined(phrase) == key:  # a person is no people, though people are persons
+            forms = [form for form in forms if _joined(form) == key]
         endings = {"ses": "s", "ies": "ie"}
         return [*forms, *(phrase[:-3] + single for plural, single in endings.items() if phrase.endswith(plural))]
 
@@ -245,9 +250,13 @@ def _lines(text: np.ndarray) -> list[str]:
     return text.tobytes().decode().split("\n")
 
 
+def _joined(phrase: str) -> str:
+    return phrase.replace(" ", "").replace("-", "")
+
+
 def _heads(phrase: str) -> Iterator[str]:
     """The phrase; then what stands before its preposition, and ever shorter ends of that."""
     yield phrase
     words = re.split(BEHIND_HEAD, phrase, maxsplit=1)[0].split(" ")
-    for start in range(len(words)):
+    for start in range(max(0, len(words) - LONGEST), len(words)):
         yield " ".join(words[start:])

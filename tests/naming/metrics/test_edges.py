@@ -38,8 +38,8 @@ def test_precision_and_null_equal_the_plain_form(numbers):
     table, known = numbers.random((m, m)) < 0.4, numbers.random(m) < 0.8
     child, parent = (numbers.integers(m, size=200) for _ in range(2))
     found = edge_precision(child, parent, table_judge(table, known), frequency, level, neighbours=neighbours)
-    own, null = [], []
-    for c, p in zip(child, parent):
+    judged, own, null = [], [], []
+    for edge, (c, p) in enumerate(zip(child, parent)):
         if c == p or not (known[c] and known[p]):
             continue
         peers = [i for i in range(m) if known[i] and level[i] == level[p]]
@@ -47,9 +47,13 @@ def test_precision_and_null_equal_the_plain_form(numbers):
         start = max(0, min(peers.index(p) - neighbours // 2, len(peers) - neighbours - 1))
         others = [i for i in peers[start : start + neighbours + 1] if i not in (c, p)]
         if others:
+            judged.append(edge)
             own.append(table[c, p])
             null.append(sum(table[c, i] for i in others) / len(others))
     assert found.edges == len(own)
+    assert found.judged.tolist() == judged
+    assert found.right.tolist() == own
+    assert found.chance == pytest.approx(null)
     assert found.precision.value == pytest.approx(sum(own) / len(own))
     assert found.null.value == pytest.approx(sum(null) / len(null))
     assert found.ratio.value == pytest.approx(sum(own) / sum(null))
@@ -70,6 +74,18 @@ def test_chance_is_what_another_parent_of_like_frequency_gives(numbers):
     own[child, parent] = True
     true = edge_precision(child, parent, table_judge(own), frequency, level, neighbours=8)
     assert (true.precision.value, true.null.value, true.ratio.value) == (1, 0, math.inf)
+
+
+def test_edges_of_one_parent_are_drawn_together(numbers):
+    m = 300
+    frequency, level = np.arange(m) + 1, np.zeros(m, dtype=int)
+    table = np.zeros((m, m), dtype=bool)
+    table[:, 200:250] = True  # of a hundred parents half are right, for every child
+    apart = edge_precision(np.arange(100), np.arange(200, 300), table_judge(table), frequency, level)
+    child = numbers.integers(200, size=5000)
+    together = edge_precision(child, np.arange(5000) % 100 + 200, table_judge(table), frequency, level)
+    assert together.precision == apart.precision  # many edges, but no more parents
+    assert 0.3 < apart.precision.low < apart.precision.value == 0.5 < apart.precision.high < 0.7
 
 
 def test_parents_are_compared_within_their_level(numbers):

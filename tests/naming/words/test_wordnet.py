@@ -104,6 +104,17 @@ def test_rare_senses_are_no_meanings(wordnet):
     assert len(wordnet.meanings("leg")) == 3
 
 
+def test_a_word_is_not_taken_for_its_plural_though_a_plural_is_for_its_word(wordnet):
+    person, people = wordnet.senses("person"), wordnet.senses("people")
+    assert all("person" in wordnet.synset(sense).lemmas for sense in person)
+    assert set(person) < set(people)
+    assert people[0] not in person
+
+
+def test_a_phrase_of_ten_thousand_words_means_what_its_end_does(wordnet):
+    assert "fire engine" in first(wordnet, "very " * 10_000 + "red fire engines")
+
+
 def test_senses_of_the_very_spelling_come_first(wordnet):
     assert wordnet.senses("glass") != wordnet.senses("glasses")
     assert set(wordnet.senses("glass")) <= set(wordnet.senses("glasses"))
