@@ -117,7 +117,8 @@ def main(arguments: list[str] | None = None) -> None:
     rows += edge_rows([one.verdicts for one in replies], seed=0)
     for row in rows:
         show(row)
-    sets = [(one.name, len(one.photos)) for one in (*asked.masked, asked.captioned)]
+    sets = [(one.name, len(one.photos)) for one in asked.masked]
+    sets.append((asked.captioned.name, len(asked.captioned.photos)))
     write_record(
         options.json,
         benchmark="naming",

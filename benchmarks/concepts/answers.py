@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from benchmarks.concepts.modes import Named
 from benchmarks.concepts.references import Labelled
 from benchmarks.concepts.texts import TextSpace
-from naming import Names, WordNet, word_key
+from naming import WordNet, word_key
 
 STRICT, KIND, WU_PALMER, COSINE = "strict", "kind-of", "Wu-Palmer", "text cosine"
 TOPS = (1, 5)
@@ -39,10 +40,13 @@ class Answers:
     def join(cls, parts: Sequence[Answers]) -> Answers:
         """Of several sets of labels, one after the other; concepts may occur in more than one."""
         values = {figure: np.concatenate([part.values[figure] for part in parts]) for figure in parts[0].values}
-        joined = [
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("concepts", "labels", "confidence")
-        ]
-        return cls(*joined, values, all(part.believed for part in parts))
+        return cls(
+            np.concatenate([part.concepts for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.confidence for part in parts]),
+            values,
+            all(part.believed for part in parts),
+        )
 
 
 def matching(wordnet: WordNet) -> dict[str, Callable[[str, str], bool]]:
@@ -60,13 +64,13 @@ def matching(wordnet: WordNet) -> dict[str, Callable[[str, str], bool]]:
     return {STRICT: strict, KIND: kind}
 
 
-def judge(names: Names, labelled: Labelled, texts: TextSpace, wordnet: WordNet) -> Answers:
+def judge(named: Named, labelled: Labelled, texts: TextSpace, wordnet: WordNet) -> Answers:
     """How right names are for concepts with a reference label.
 
     Each figure of matching stands beside what it would be if labels were dealt anew among these concepts (the
     expectation over all deals). A concept without a name is wrong, and nothing like its label.
     """
-    given = [names.phrases[concept][: max(TOPS)] for concept in labelled.concepts]
+    given = [named.names.phrases[concept][: max(TOPS)] for concept in labelled.concepts]
     distinct = sorted(set(labelled.labels))
     place = np.array([distinct.index(label) for label in labelled.labels], dtype=np.int64)
     often = np.bincount(place, minlength=len(distinct)) / max(len(place), 1)
@@ -89,27 +93,21 @@ def judge(names: Names, labelled: Labelled, texts: TextSpace, wordnet: WordNet) 
     )
     values[COSINE] = _cosines([some[0] if some else None for some in given], labelled.labels, texts)
     label = np.array([f"{labelled.data}: {label}" for label in labelled.labels])
-    return Answers(labelled.concepts, label, confidence(names)[labelled.concepts], values, is_believed(names))
+    return Answers(labelled.concepts, label, confidence(named)[labelled.concepts], values, named.believed is not None)
 
 
-def is_believed(names: Names) -> bool:
-    """Whether a mode says how sure it is of its names."""
-    return getattr(names, "confidence", None) is not None
+def confidence(named: Named) -> np.ndarray:
+    """[m] what a mode itself believes of its first names, or, where it says nothing, their cosines; -inf: no name."""
+    cosines = np.array([scores[0] if scores else -np.inf for scores in named.names.scores])
+    return cosines if named.believed is None else np.where(np.isfinite(cosines), named.believed, -np.inf)
 
 
-def confidence(names: Names) -> np.ndarray:
-    """[m] what a mode itself believes of its first names, or, where it says nothing, their cosines."""
-    given = names.confidence if is_believed(names) else [scores[0] if scores else -np.inf for scores in names.scores]
-    named = np.array([bool(phrases) for phrases in names.phrases])
-    return np.where(named, np.array([-np.inf if one is None else one for one in given], dtype=np.float64), -np.inf)
-
-
-def first_keys(names: Names, concepts: np.ndarray) -> np.ndarray:
+def first_keys(named: Named, concepts: np.ndarray) -> np.ndarray:
     """[n] text: the first name of each concept in the form that compares (`word_key`), "" where there is none."""
-    return np.array([word_key(names.phrases[c][0]) if names.phrases[c] else "" for c in concepts])
+    return np.array([word_key(phrases[0]) if phrases else "" for phrases in (named.names.phrases[c] for c in concepts)])
 
 
-def agreeing(names: Names, concepts: np.ndarray, others: tuple[np.ndarray, np.ndarray]) -> Answers:
+def agreeing(named: Named, concepts: np.ndarray, others: tuple[np.ndarray, np.ndarray]) -> Answers:
     """Whether two sources of names (their `first_keys`, concept by concept) call these concepts the same.
 
     Beside it: how often they would if the second's names were dealt anew. Two that give no name agree.
@@ -119,7 +117,7 @@ def agreeing(names: Names, concepts: np.ndarray, others: tuple[np.ndarray, np.nd
     where = np.clip(np.searchsorted(distinct, one), 0, max(len(distinct) - 1, 0))
     dealt = np.where(distinct[where] == one, often[where] / max(len(other), 1), 0.0) if len(one) else np.zeros(0)
     values = {SAME: (one == other).astype(np.float64), f"{SAME}, {DEALT}": dealt}
-    return Answers(concepts, np.full(len(concepts), ""), confidence(names)[concepts], values)
+    return Answers(concepts, np.full(len(concepts), ""), confidence(named)[concepts], values)
 
 
 def _cosines(names: Sequence[str | None], labels: Sequence[str], texts: TextSpace) -> np.ndarray:

@@ -67,10 +67,15 @@ class Draws:
 
 def share(values: Values) -> Figure:
     """The mean of the entries' values."""
+    return quotient(values, [np.ones(len(of)) for of in values])
+
+
+def quotient(above: Values, below: Values) -> Figure:
+    """The sum of one over the sum of the other; NaN where the latter is 0."""
 
     def figure(i: int, weights: np.ndarray) -> np.ndarray:
-        total = weights.sum(1)
-        return np.divide(weights @ values[i], total, out=np.full(len(weights), np.nan), where=total > 0)
+        total = weights @ below[i]
+        return np.divide(weights @ above[i], total, out=np.full(len(weights), np.nan), where=total > 0)
 
     return figure
 
@@ -95,7 +100,7 @@ def interval(figures: np.ndarray) -> tuple[float, float]:
     known = figures[~np.isnan(figures)]
     if not len(known):
         return float("nan"), float("nan")
-    low, high = np.quantile(known, [0.025, 0.975])
+    low, high = np.quantile(known, [0.025, 0.975], method="nearest")  # ratios may be infinite
     return float(low), float(high)
 
 

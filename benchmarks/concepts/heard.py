@@ -15,12 +15,13 @@ from torch.nn.functional import normalize
 from benchmarks.concepts.answers import DEALT, Answers, confidence
 from benchmarks.concepts.captions import STRONGEST, captioned, mentions
 from benchmarks.concepts.material import Asked
+from benchmarks.concepts.modes import Named
 from benchmarks.concepts.texts import TextSpace
-from naming import Names, soft_wpmi
+from naming import soft_wpmi
 from sae import SparseCodes
 
 WPMI, MENTIONED = "soft-WPMI", "captions mention it"
-ANYWHERE = "on any photograph"
+ANYWHERE, ABOVE = "on any photograph", "above names dealt anew"
 
 
 class Hearing:
@@ -34,7 +35,7 @@ class Hearing:
         self._said = [mentions(captions) for captions in asked.captioned.captions]
         self._texts = texts
 
-    def ask(self, codes: SparseCodes, names: Mapping[str, Names]) -> dict[str, Answers]:
+    def ask(self, codes: SparseCodes, named: Mapping[str, Named]) -> dict[str, Answers]:
         """What the photographs say to the first names of concepts that fire on five of them at least.
 
         soft-WPMI is taken among the first names of all modes; beside it that of the names of other concepts. Mentions
@@ -46,9 +47,8 @@ class Hearing:
         strongest = codes[rows.flatten()].max_by_group(photo, len(self._photos))
         often = torch.bincount(strongest.concepts.long(), minlength=codes.n_concepts)
         concepts = (often >= STRONGEST).nonzero().squeeze(1).numpy()
-        first = {
-            mode: [some.phrases[c][0] if some.phrases[c] else None for c in concepts] for mode, some in names.items()
-        }
+        phrases = {mode: [some.names.phrases[c] for c in concepts] for mode, some in named.items()}
+        first = {mode: [one[0] if one else None for one in some] for mode, some in phrases.items()}
         said = sorted({name for some in first.values() for name in some if name is not None})
         scores = soft_wpmi(strongest, self._images @ self._texts.vectors(said).T)[concepts].double().numpy()
         active = strongest.to_scipy()[:, concepts]
@@ -61,8 +61,9 @@ class Hearing:
             values = {
                 WPMI: np.where(place >= 0, scores[np.arange(len(some)), place], dealt),
                 f"{WPMI}, {DEALT}": dealt,
+                f"{WPMI}, {ABOVE}": np.where(place >= 0, scores[np.arange(len(some)), place] - dealt, 0.0),
                 MENTIONED: there,
                 f"{MENTIONED}, {ANYWHERE}": everywhere,
             }
-            found[mode] = Answers(concepts, np.full(len(concepts), ""), confidence(names[mode])[concepts], values)
+            found[mode] = Answers(concepts, np.full(len(concepts), ""), confidence(named[mode])[concepts], values)
         return found

@@ -17,11 +17,11 @@ from benchmarks.concepts.answers import Answers, agreeing, first_keys, judge
 from benchmarks.concepts.dictionary import Dictionary
 from benchmarks.concepts.heard import Hearing
 from benchmarks.concepts.material import NAMELESS, Asked
-from benchmarks.concepts.modes import BEST, MODES
+from benchmarks.concepts.modes import BEST, MODES, Named
 from benchmarks.concepts.references import Labelled, label_concepts
 from benchmarks.concepts.rows import BOTH, CLOSED, EVIDENCE, OPEN, SEEDS
 from benchmarks.concepts.texts import TextSpace
-from naming import Names, Vocabulary, WordList, WordNet, load_phrases
+from naming import Vocabulary, WordList, WordNet, load_phrases
 
 Key = tuple[str, str]
 """Which concepts, and which vocabulary."""
@@ -35,7 +35,7 @@ class Replies:
     answers: dict[Key, dict[str, Answers]]
     """By concepts and vocabulary, the answers of each mode."""
     verdicts: dict[related.Key, related.Verdicts]
-    names: dict[str, Names]
+    named: dict[str, Named]
     """From all words, of each mode."""
     decoder: Tensor
 
@@ -56,21 +56,21 @@ class Questions:
         """Everything that one dictionary can be asked by itself."""
         asked, wordnet = self._asked, WordNet.load()
         labelled = [label_concepts(dictionary.codes, masked) for masked in asked.masked]
-        names = {mode: name(dictionary.whole, self.open) for mode, name in MODES.items()}
+        named = {mode: name(dictionary.whole, self.open) for mode, name in MODES.items()}
         answers: dict[Key, dict[str, Answers]] = {}
         for mode, name in MODES.items():
             closed = [name(dictionary.whole, self._closed[some.data]) for some in labelled]
-            for vocabulary, given in ((OPEN, [names[mode]] * len(labelled)), (CLOSED, closed)):
+            for vocabulary, given in ((OPEN, [named[mode]] * len(labelled)), (CLOSED, closed)):
                 parts = [judge(one, some, self._texts, wordnet) for one, some in zip(given, labelled, strict=True)]
                 for some, part in zip(labelled, parts, strict=True):
                     answers.setdefault((some.data, vocabulary), {})[mode] = part
                 answers.setdefault((BOTH, vocabulary), {})[mode] = Answers.join(parts)
             lasting = dictionary.lasting
             first, second = (first_keys(name(half, self.open), lasting) for half in dictionary.halves)
-            answers.setdefault((EVIDENCE, OPEN), {})[mode] = agreeing(names[mode], lasting, (first, second))
-        answers[self._hearing.name, OPEN] = self._hearing.ask(dictionary.codes, names)
-        verdicts = related.judge_edges(dictionary, asked.masked, labelled, names[BEST])
-        return Replies(labelled, answers, verdicts, names, dictionary.whole.sae.decoder.detach())
+            answers.setdefault((EVIDENCE, OPEN), {})[mode] = agreeing(named[mode], lasting, (first, second))
+        answers[self._hearing.name, OPEN] = self._hearing.ask(dictionary.codes, named)
+        verdicts = related.judge_edges(dictionary, asked.masked, labelled, named[BEST].names)
+        return Replies(labelled, answers, verdicts, named, dictionary.whole.sae.decoder.detach())
 
 
 def compare_seeds(replies: Sequence[Replies]) -> list[dict[str, Answers]]:
@@ -80,8 +80,8 @@ def compare_seeds(replies: Sequence[Replies]) -> list[dict[str, Answers]]:
         concepts, again = found_again(one.decoder, other.decoder)
         found.append(
             {
-                mode: agreeing(names, concepts, (first_keys(names, concepts), first_keys(other.names[mode], again)))
-                for mode, names in one.names.items()
+                mode: agreeing(named, concepts, (first_keys(named, concepts), first_keys(other.named[mode], again)))
+                for mode, named in one.named.items()
             }
         )
     return found

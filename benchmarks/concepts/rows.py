@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.concepts.answers import KIND, STRICT, Answers
-from benchmarks.concepts.draws import Draws, Figure, Values, interval, ratio, share, surest
+from benchmarks.concepts.draws import Draws, Figure, Values, interval, quotient, ratio, share, surest
+from insight.defaults import MIN_CONFIDENCE
 from naming import calibration_error
 
 Row = dict[str, Any]
@@ -73,17 +74,23 @@ class Table:
                 rows.append({**self._base, "part": "abstention", "mode": mode, "against": "all", "each": None})
                 rows[-1] |= {"figure": f"{figure}, surest half", "value": value, "interval": bounds}
                 if all(one.believed for one in answers):
-                    rows.append(self._calibration(mode, figure, confidence, values))
+                    rows += self._believed(mode, figure, confidence, values)
         return rows
 
-    def _calibration(self, mode: str, figure: str, confidence: Values, values: Values) -> Row:
-        each = [
-            calibration_error(sure[named], right[named])
-            for sure, right in zip(confidence, values, strict=True)
-            for named in [np.isfinite(sure)]
-        ]
-        row = {**self._base, "part": "calibration", "mode": mode, "figure": f"{figure}, calibration error"}
-        return {**row, "value": float(np.mean(each)), "interval": None, "each": each}
+    def _believed(self, mode: str, figure: str, confidence: Values, values: Values) -> list[Row]:
+        """Where confidence is a chance of being right: how many names are likely enough, how right those are, and how
+        far confidence is from the share that is right."""
+        sure = [(one >= MIN_CONFIDENCE).astype(np.float64) for one in confidence]
+        right = [one * of for one, of in zip(sure, values, strict=True)]
+        rows = [self._row(mode, f"{figure}, named", quotient(right, sure)), self._row(mode, "named", share(sure))]
+        value, bounds = ratio(self.draws, quotient(right, sure), share(values))
+        rows.append({**self._base, "part": "abstention", "mode": mode, "against": "all", "each": None})
+        rows[-1] |= {"figure": f"{figure}, named", "value": value, "interval": bounds}
+        named = [np.isfinite(one) for one in confidence]
+        each = [calibration_error(one[n], of[n]) for one, of, n in zip(confidence, values, named, strict=True)]
+        rows.append({**self._base, "part": "calibration", "mode": mode, "figure": f"{figure}, calibration error"})
+        rows[-1] |= {"value": float(np.mean(each)), "interval": None, "each": each}
+        return rows
 
     def _mean(self, mode: str, figure: str) -> Figure:
         return share([one.values[figure] for one in self.answers[mode]])
