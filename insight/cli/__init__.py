@@ -31,9 +31,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 
 DESCRIPTION = """Open up a vision foundation model: learn which concepts it holds, what they are called, how they relate
-and where they stand in a picture. Begin with `insight demo --out demo`; then `insight build FOLDER --out MODEL` on
-photographs of your own and `insight explain MODEL PHOTO --html out.html`. The steps of `build` are commands too:
-cache, train, relate, name."""
+and where they stand in a picture. Begin with `insight explain PHOTO`, which asks a model that comes with the package,
+or `insight demo --out demo`; then `insight build FOLDER --out MODEL` on photographs of your own and `insight explain
+MODEL PHOTO --html out.html`. The steps of `build` are commands too: cache, train, relate, name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
