@@ -101,13 +101,16 @@ def main() -> None:
 
 
 def references(sae: SparseAutoencoder, cache: FeatureCache, data: Path) -> list[tuple[list[str], np.ndarray]]:
-    """The names and each concept's reference label, by MSRC's masks and by ImageNet's classes."""
+    """The names and each concept's reference label, by MSRC's masks and by ImageNet's classes.
+
+    A label counts where both halves of the photographs, each alone, give it.
+    """
     ids = cache.index["id"].to_pylist()
     msrc = list(read_classes(data / "msrc" / "classes.txt"))
     lines = (data / "imagenet-200x5" / "classes.tsv").read_text(encoding="utf-8").splitlines()
     imagenet = dict(line.split("\t")[:2] for line in lines)
     numbers = {wnid: i for i, wnid in enumerate(imagenet)}
-    overlaps = [Overlaps(sae.config.n_concepts, len(msrc)), Overlaps(sae.config.n_concepts, len(imagenet))]
+    overlaps = [[Overlaps(sae.config.n_concepts, len(names)) for _ in range(2)] for names in (msrc, imagenet)]
     for image, name in enumerate(ids):
         place = Path(name)
         if place.parts[0] == "msrc":
@@ -121,10 +124,14 @@ def references(sae: SparseAutoencoder, cache: FeatureCache, data: Path) -> list[
             continue
         with torch.no_grad():
             codes = sae.encode(cache.image(image).float())
-        overlaps[which].update(codes, classes, torch.full((codes.n,), image))
-    if not all(one.sizes.any() for one in overlaps):
-        raise InsightError(f"{cache}: expected photographs of msrc/ and imagenet/, found none of one of them")
-    return [(msrc, overlaps[0].reference().label), (list(imagenet.values()), overlaps[1].reference().label)]
+        overlaps[which][image % 2].update(codes, classes, torch.full((codes.n,), image))
+    if not all(half.sizes.any() for halves in overlaps for half in halves):
+        raise InsightError("expected a cache of photographs in msrc/ and imagenet/, found none of one of them")
+    labels = []
+    for halves in overlaps:
+        first, second = (half.reference(min_support=10, min_photos=2).label for half in halves)
+        labels.append(np.where(first == second, first, -1))
+    return [(msrc, labels[0]), (list(imagenet.values()), labels[1])]
 
 
 def across_labels(signals: np.ndarray, rows: np.ndarray, right: np.ndarray, groups: np.ndarray) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 In: `--data`, the folder with `coco-captions`, `imagenet-200x5`, `msrc` and `clothing-parts`; the demo's photographs and
 the weights are fetched. Out: `--out`, a model folder of under 10 MB without a photograph in it, with its card. `--work`
-keeps caches, checkpoints and the full model; the same command goes on after any stop.
+keeps links to the photographs, caches, checkpoints and the full model; the same command goes on after any stop.
 
     python scripts/train_small_model.py --data DIR --work DIR
 
@@ -28,7 +28,7 @@ from sae import Evaluation, SparseAutoencoder, evaluate
 from sae.errors import InsightError
 from sae.files import read_json, write_json
 from scripts.small_model.card import card_of, write_markdown
-from scripts.small_model.photos import cached, counts, held_out_photos, training_photos
+from scripts.small_model.photos import cached, counts, held_out_photos, linked, training_photos
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS, LR = 3000, 2e-3  # by scripts/small_model/trials.py
@@ -51,8 +51,9 @@ def main() -> None:
 
     photos, held_out = training_photos(arguments.data, work), held_out_photos(arguments.data)
     print(f"photographs: {counts(photos)}; held out: {counts(held_out)}", flush=True)
-    cache = cached(photos, work / "photos", arguments.cache or work / "cache", device)
-    unseen = cached(held_out, work / "held-out", arguments.held_out_cache or work / "held-out-cache", device)
+    links, others = linked(photos, work / "photos"), linked(held_out, work / "held-out")
+    cache = cached(photos, links, arguments.cache or work / "cache", device)
+    unseen = cached(held_out, others, arguments.held_out_cache or work / "held-out-cache", device)
 
     whole = train_dictionary(cache, work / "dictionary", steps=STEPS, lr=LR, seed=arguments.seed, device=device)
     model = work / "model"

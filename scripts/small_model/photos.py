@@ -43,17 +43,25 @@ def training_photos(data: Path, work: Path) -> dict[str, Path]:
     return {id: found[id] for id in sorted(found) if id not in held_out}
 
 
+def linked(photos: Mapping[str, Path], folder: Path) -> Path:
+    """A folder with a link of each photograph's id to it."""
+    for id, file in photos.items():
+        link = folder / id
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(file.resolve())
+    return folder
+
+
 def cached(photos: Mapping[str, Path], links: Path, folder: Path, device: str) -> FeatureCache:
-    """The cache of these photographs in `folder`: what is there if it is finished, else made from a folder of links."""
+    """The cache of these photographs in `folder`: what is there if it is finished, else made from their `links`.
+
+    `InsightError` if it is one of other photographs.
+    """
     if not (folder / "manifest.json").exists():
         from insight.backbones import load
 
-        for id, file in photos.items():
-            link = links / id
-            link.parent.mkdir(parents=True, exist_ok=True)
-            if not link.is_symlink():
-                link.symlink_to(file.resolve())
-        return write_cache(links, load("small", device=device), folder)
+        write_cache(links, load("small", device=device), folder)
     cache = FeatureCache.open(folder)
     there = {*cache.index["id"].to_pylist(), *cache.skipped["id"].to_pylist()}
     if there != set(photos):
