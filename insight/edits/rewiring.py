@@ -155,7 +155,7 @@ class Rewiring:
 
 
 def _heights(edges: Edges, m: int) -> np.ndarray | None:
-    """int64 [m]: greater at every parent than at its child; None where the graph has cycles (`published_graph`)."""
+    """int64 [m]: all different, greater at every parent than at its child; None in a graph with cycles."""
     shape = (m, m)
     components, _ = connected_components(
         csr_array((np.ones(len(edges), np.int8), (edges.child, edges.parent)), shape=shape), connection="strong"
@@ -165,7 +165,9 @@ def _heights(edges: Edges, m: int) -> np.ndarray | None:
     heights = np.zeros(m, np.int64)
     while bool((low := heights[edges.parent] <= heights[edges.child]).any()):
         np.maximum.at(heights, edges.parent[low], heights[edges.child[low]] + 1)
-    return heights
+    ranks = np.empty(m, np.int64)
+    ranks[heights.argsort(kind="stable")] = np.arange(m)
+    return ranks
 
 
 def _joined(edges: Edges, more: Edges) -> Edges:

@@ -49,12 +49,14 @@ def draw_explanation(explanation: Explanation, path: Path, *, most: int) -> None
     panels[0].set_title(_shorten(Path(explanation.image).name, 30), fontsize=10, loc="left")
     for panel, concept in zip(panels[1:], shown):
         panel.imshow(spotlight(explanation.photo, concept.map / max(concept.activation, 1e-12)))
-        panel.set_title(_shorten(concept.name, 26), fontsize=11, fontweight="bold", loc="left", pad=16)
+        title = _shorten(concept.name, 26)  # a name may hold dollar signs
+        panel.set_title(title, fontsize=11, fontweight="bold", loc="left", pad=16, parse_math=False)
         parents = ", ".join(explanation.names[parent] for parent in concept.parents[:2])
         fit = "" if concept.score is None else f" · name fits {concept.score:.2f}"
         mark = " · edited" if concept.edited else ""
         subtitle = f"{concept.activation:.2f}{fit}{mark}" + (f" · in {parents}" if parents else "")
-        panel.text(0, 1.015, _shorten(subtitle, 42), transform=panel.transAxes, fontsize=7.5, color="#555", va="bottom")
+        text = panel.text(0, 1.015, _shorten(subtitle, 42), transform=panel.transAxes, va="bottom", parse_math=False)
+        text.set(fontsize=7.5, color="#555")
     figure.supxlabel(
         f"{explanation.backbone} · all its concepts leave {explanation.fvu:.0%} of the picture's features unexplained",
         fontsize=8,
