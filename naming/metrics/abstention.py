@@ -41,7 +41,8 @@ def coverage_curve(
 ) -> Coverage:
     """The accuracy of the surest names, for every number of them; `right` may be shares (how near a name is).
 
-    Of names of equal confidence it is the mean over all orders. Intervals are over resamples of the concepts.
+    Of names of equal confidence it is the mean over all orders; -inf is for concepts that have none, which are wrong.
+    Intervals are over resamples of the concepts.
     """
     right = _checked(confidence, right)
     n, middle = len(right), (len(right) - 1) // 2

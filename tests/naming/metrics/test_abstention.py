@@ -37,6 +37,11 @@ def test_ties_are_the_mean_over_all_orders(numbers):
     assert coverage_curve(confidence, right).accuracy == pytest.approx(np.mean(curves, axis=0))
 
 
+def test_concepts_without_a_name_come_last():
+    found = coverage_curve(np.array([-np.inf, 0.2, -np.inf, 0.1]), np.array([False, True, False, True]))
+    assert found.accuracy == pytest.approx([1, 1, 2 / 3, 1 / 2])
+
+
 def test_one_confidence_for_all_gains_nothing(numbers):
     right = numbers.random(50) < 0.4
     right[0] = True

@@ -8,6 +8,7 @@ import pytest
 
 from naming import WordNet, word_key
 from sae import InsightError
+from scripts import build_wordnet
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +197,34 @@ def test_the_deepest_common_ancestor_counts_where_a_sense_has_several_parents():
     assert tiny.senses("bxes") == tiny.senses("b") == (1,)
     assert tiny.is_part_of("f", "e")
     assert not tiny.is_part_of("e", "f")
+
+
+def test_wordnets_own_files_are_read(tmp_path):
+    (tmp_path / "data.noun").write_text(
+        "  1 This is the licence.  \n"
+        "00000010 03 n 01 entity 0 002 ~ 00000020 n 0000 ~ 00000040 n 0000 | all there is  \n"
+        "00000020 05 n 02 Tree 0 woody_plant 0 003 @ 00000010 n 0000 %p 00000040 n 0000 + 00000030 v 0101 | grows  \n"
+        "00000030 18 n 01 Tree 0 001 @i 00000010 n 0000 | an actor  \n"
+        "00000040 20 n 01 tree_leaf 0 001 @ 00000010 n 0000 | green  \n"
+    )
+    (tmp_path / "index.noun").write_text(
+        "  1 This is the licence.  \n"
+        "entity n 1 1 ~ 1 0 00000010  \n"
+        "tree n 2 3 @ @i %p 2 1 00000020 00000030  \n"
+        "tree_leaf n 1 1 @ 1 0 00000040  \n"
+        "woody_plant n 1 2 @ %p 1 0 00000020  \n"
+    )
+    (tmp_path / "noun.exc").write_text("treen tree\ntree_leaves tree_leaf\nunknowns unknown\n")
+    (tmp_path / "cntlist.rev").write_text("tree%1:20:00:: 1 107\ntree%2:30:00:: 1 8\nwood%1:27:00:: 1 30\n")
+    read = WordNet(build_wordnet.nouns(tmp_path))
+    assert [read.synset(sense).number for sense in range(4)] == [f"n000000{n}0" for n in range(1, 5)]
+    assert read.synset(1).lemmas == ("tree", "woody plant")
+    assert read.synset(2).hypernyms == (0,)
+    assert read.senses("treen") == (1, 2)
+    assert read.meanings("tree") == (1,)  # of 107 found in text the actor is none
+    assert read.senses("Tree leaves") == (3,)
+    assert read.is_part_of("tree leaf", "woody plant")
+    assert build_wordnet.licence(tmp_path) == "This is the licence.\n"
 
 
 @pytest.mark.parametrize(("one", "other"), [("sofa", "couch"), ("dogs", "dog"), ("bike", "bicycle"), ("auto", "cars")])
