@@ -1,24 +1,32 @@
-"""From a dictionary and its cache to the concept graph and the strongest patches of each concept."""
+"""From a dictionary and its cache to the evidence on its concepts, their graph and the strongest patches of each."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from naming import ConceptGraph, Cooccurrence, Exemplars, strongest_of_image
-from naming.relations.before import build_graph
+from naming import ConceptGraph, Evidence, Exemplars, build_graph
 from sae import Evaluation, SparseAutoencoder, SparseCodes, evaluate
+from sae.distributed import Group, local_device
 from sae.files import write_json
 
 from ..cache import FeatureCache
+from ..cache.writing.ranks import everyone
 from ..concept import save_concepts, unnamed
 from ..examples import Example, save_examples
 from .folder import read_config
+
+LARGE, PARTNERS_OF_LARGE = 16_384, 512
+"""Dictionaries of more concepts keep so many partners of each: all pairs that ever meet could be tens of gigabytes."""
 
 
 def relate_concepts(
@@ -27,43 +35,80 @@ def relate_concepts(
     *,
     threshold: float = 0.75,
     min_support: int = 20,
+    q: float = 0.05,
     min_lift: float = 2.0,
+    most_partners: int | None = None,
     device: str = "cpu",
 ) -> ConceptGraph:
     """One pass over the cache: how well the dictionary does, the concept graph, each concept's strongest patches.
 
-    Writes `relations.npz`, `examples.parquet`, `concepts.parquet` (without names) and the "quality" and "relations"
-    of `config.json` into the model's folder.
-    """
-    sae = SparseAutoencoder.from_pretrained(folder).to(device).eval()
-    config = read_config(folder)
-    cache.require(config["backbone"]["fingerprint"])
-    cooccurrence = Cooccurrence(sae.config.n_concepts)
-    exemplars = Exemplars(sae.config.n_concepts)  # the strongest patches, for naming as published …
-    examples = Exemplars(sae.config.n_concepts)  # … and the strongest patch of each image, to be looked at
-    with tqdm(total=cache.n_tokens, desc="relating", unit="tok", unit_scale=True) as bar:
+    Writes `evidence/`, `relations.npz`, `examples.parquet`, `concepts.parquet` (without names) and the "quality" and
+    "relations" of `config.json` into the model's folder. Processes that torchrun started share the images; the first
+    one writes, the same as one process alone.
 
-        def encode_and_count(features: Tensor) -> SparseCodes:
+    What makes an edge: see `naming.build_graph`. `most_partners`: partners kept of each concept; by default all, in
+    dictionaries of more than `LARGE` concepts `PARTNERS_OF_LARGE`. `InsightError` for a cache of another backbone and a
+    model without one.
+    """
+    place = local_device(torch.device(device))
+    group = everyone(place)
+    rules: dict[str, Any] = {"threshold": threshold, "min_support": min_support, "q": q, "min_lift": min_lift}
+    with group.together():
+        sae = SparseAutoencoder.from_pretrained(folder).to(place).eval()
+        config = read_config(folder)
+        cache.require(config["backbone"]["fingerprint"])
+        if most_partners is None and sae.config.n_concepts > LARGE:
+            most_partners = PARTNERS_OF_LARGE
+        evidence = Evidence(sae.config.n_concepts, cache.grid, cache.dim, most_partners=most_partners)
+        if group.rank == 0:
+            for left in (folder / "evidence").glob("part-*"):  # by a run that was killed
+                shutil.rmtree(left)
+    quality = _gather(sae, cache, evidence, group)
+    with group.together():
+        if group.rank > 0:
+            evidence.save(_part(folder, group.rank))
+    with group.together():
+        if group.rank == 0:
+            for rank in range(1, group.size):
+                evidence.merge(Evidence.load(_part(folder, rank)))
+                shutil.rmtree(_part(folder, rank))
+            evidence.save(folder / "evidence")
+            levels = np.array([sae.level_of(concept) for concept in range(sae.config.n_concepts)])
+            graph = build_graph(evidence, levels, **rules)
+            graph.save(folder / "relations.npz")
+            save_examples(folder / "examples.parquet", _located(evidence.examples, cache))
+            thresholds = sae.threshold.expand(sae.config.n_concepts).tolist()
+            save_concepts(folder / "concepts.parquet", unnamed(levels.tolist(), graph.frequency.tolist(), thresholds))
+            config["quality"] = _without_nan(quality)
+            config["relations"] = rules
+            config.pop("names", None)
+            write_json(folder / "config.json", config)
+    return ConceptGraph.load(folder / "relations.npz")
+
+
+def _gather(sae: SparseAutoencoder, cache: FeatureCache, evidence: Evidence, group: Group) -> Evaluation:
+    """Fill `evidence` from this process's share of the images; the quality over all images."""
+    first_image = 0
+    shown = tqdm(total=cache.n_tokens, desc="relating", unit="tok", unit_scale=True, disable=group.rank > 0)
+    with shown as bar:
+
+        def pieces() -> Iterator[Tensor]:
+            nonlocal first_image
+            for first_token, features in cache.scan(group=group):
+                first_image = first_token // cache.tokens_per_image
+                yield features
+
+        def encode_and_gather(features: Tensor) -> SparseCodes:
             codes = sae.encode(features)
-            on_cpu = codes.to("cpu")
-            exemplars.update(on_cpu, cooccurrence.tokens)
-            examples.update(strongest_of_image(on_cpu, cache.tokens_per_image), cooccurrence.tokens)
-            cooccurrence.update(on_cpu)
-            bar.update(codes.n)
+            evidence.update(codes, features, first_image)
+            bar.update(codes.n * group.size)
             return codes
 
-        quality = evaluate(sae, (features for _, features in cache.scan()), encode_and_count)
-    graph = build_graph(cooccurrence, exemplars, threshold=threshold, min_support=min_support, min_lift=min_lift)
-    graph.save(folder / "relations.npz")
-    save_examples(folder / "examples.parquet", _located(examples, cache))
-    levels = [int(sae.level_of(concept)) for concept in range(sae.config.n_concepts)]
-    thresholds = sae.threshold.expand(sae.config.n_concepts).tolist()
-    save_concepts(folder / "concepts.parquet", unnamed(levels, graph.frequency.tolist(), thresholds))
-    config["quality"] = _without_nan(quality)
-    config["relations"] = {"threshold": threshold, "min_support": min_support, "min_lift": min_lift}
-    config.pop("names", None)
-    write_json(folder / "config.json", config)
-    return graph
+        return evaluate(sae, pieces(), encode_and_gather, group)
+
+
+def _part(folder: Path, rank: int) -> Path:
+    return folder / "evidence" / f"part-{rank}"
 
 
 def _located(exemplars: Exemplars, cache: FeatureCache) -> dict[int, list[Example]]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..codes import SparseCodes
+from ..distributed import Group
 from ..errors import InsightError
 
 DENSE_SHARE = 0.1
@@ -72,6 +73,10 @@ class DensityMeter:
             found = f"one of {len(other._fired)}; both must be of one dictionary"
             raise InsightError(f"DensityMeter: expected a meter of {len(self._fired)} concepts, found {found}")
         self._add(other.tokens, other._fired)
+
+    def join(self, group: Group) -> None:
+        """The counts of all ranks; exchanged on the host."""
+        self.tokens, self._fired = group.count(self.tokens), group.sum_(self._fired.cpu())
 
     def result(self) -> Density:
         """What was counted so far; `InsightError` before the first token."""

@@ -10,10 +10,14 @@ from torch import Tensor
 
 from ..autoencoder import SparseAutoencoder
 from ..codes import SparseCodes
+from ..distributed import ALONE, Group
 from ..errors import InsightError
 from ..inputs import normalise
 from ..nested import reconstructions
 from .density import DensityMeter
+
+_ROWS = 2048
+"""Rows measured at once: float64 copies of more would be fresh pages from the system each time, the larger cost."""
 
 
 class Evaluation(TypedDict):
@@ -54,29 +58,51 @@ class _Spread:
         self.mean = self.mean.to(mean) + shift * (len(rows) / total)
         self.n = total
 
+    def join(self, group: Group, dim: int) -> None:
+        """Those of all ranks' rows [n, dim]; exchanged on the host."""
+        mean = self.mean.cpu().double().expand(dim)
+        parts = group.gather(torch.cat([mean.new_tensor([self.n]), self.squares.cpu().view(1), mean])[None]).rows
+        counts, squares, means = parts[:, 0], parts[:, 1], parts[:, 2:]
+        self.n = int(counts.sum())
+        self.mean = (counts[:, None] * means).sum(0) / max(self.n, 1)
+        self.squares = squares.sum() + (counts * (means - self.mean).square().sum(1)).sum()
+
 
 @torch.no_grad()
 def evaluate(
-    sae: SparseAutoencoder, batches: Iterable[Tensor], encode: Callable[[Tensor], SparseCodes] | None = None
+    sae: SparseAutoencoder,
+    batches: Iterable[Tensor],
+    encode: Callable[[Tensor], SparseCodes] | None = None,
+    group: Group = ALONE.everyone,
 ) -> Evaluation:
-    """Measure `sae` over batches of features [b, d]; `encode` chooses the codes (default: `sae.encode`)."""
+    """Measure `sae` over batches of features [b, d]; `encode` chooses the codes (default: `sae.encode`).
+
+    In a `group` every rank gives batches of its own and gets the measures over all; it exchanges on the host.
+    """
     encode = encode or sae.encode
     weights, levels = sae.weights, sae.config.levels
     data, errors = _Spread(), [_Spread() for _ in levels]
     meter = DensityMeter(sae.config.n_concepts)
     cosine = torch.zeros((), dtype=torch.float64, device=weights.decoder.device)
-    for batch in batches:
-        if not len(batch):
-            continue
-        x = batch.to(weights.decoder)
-        codes = encode(x)
-        meter.update(codes)
-        found = reconstructions(codes, levels, weights.decoder, weights.decoder_bias)
-        found = normalise(x, sae.config.inputs).undo(found)
-        data.update(x)
-        for spread, reconstruction in zip(errors, found):
-            spread.update(x - reconstruction)
-        cosine += torch.cosine_similarity(x.double(), found[-1].double()).sum()
+    with group.together():
+        for batch in batches:
+            if not len(batch):
+                continue
+            x = batch.to(weights.decoder)
+            codes = encode(x)
+            meter.update(codes)
+            for part in (slice(start, start + _ROWS) for start in range(0, len(x), _ROWS)):
+                found = reconstructions(codes[part], levels, weights.decoder, weights.decoder_bias)
+                found = normalise(x[part], sae.config.inputs).undo(found)
+                data.update(x[part])
+                for spread, reconstruction in zip(errors, found):
+                    spread.update(x[part] - reconstruction)
+                cosine += torch.cosine_similarity(x[part].double(), found[-1].double()).sum()
+    if group.size > 1:
+        for spread in (data, *errors):
+            spread.join(group, sae.config.dim)
+        meter.join(group)
+        cosine = group.sum_(cosine.cpu())
     if data.n == 0:
         raise InsightError("evaluate: expected at least one token, found none")
     density = meter.result()

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int16, Int32
 from torch import Tensor
 
+from sae.distributed import ALONE, Group
 from sae.errors import InsightError
 
 from ..format.blocks import rest_checks
@@ -145,15 +146,22 @@ class FeatureCache:
             raise InsightError(f"{self.folder}: expected a cache of images with masks, found one without")
         return self._of_images("classes", first, self._check_images(first, images))
 
-    def scan(self, batch_tokens: int = 16384) -> Iterator[tuple[int, Float[Tensor, "n d"]]]:
+    def scan(
+        self, batch_tokens: int = 16384, group: Group = ALONE.everyone
+    ) -> Iterator[tuple[int, Float[Tensor, "n d"]]]:
         """All tokens in order, as (number of the first, its features and those of the next ones).
 
-        A piece holds whole images of one shard: as many as fit into `batch_tokens`, at least one.
+        A piece holds whole images of one shard: as many as fit into `batch_tokens`, at least one. In a `group` each
+        rank gets a contiguous share of the same pieces, none where there are too few.
         """
         step = max(1, batch_tokens // self.tokens_per_image)
-        for start, shard in zip(self._shards.starts.tolist(), self._shards.shards, strict=False):
-            for first in range(start, start + shard.rows, step):
-                yield first * self.tokens_per_image, self._read(first, min(step, start + shard.rows - first)).all()
+        pieces = [
+            (first, min(step, start + shard.rows - first))
+            for start, shard in zip(self._shards.starts.tolist(), self._shards.shards, strict=False)
+            for first in range(start, start + shard.rows, step)
+        ]
+        for first, images in pieces[group.share(len(pieces))]:
+            yield first * self.tokens_per_image, self._read(first, images).all()
 
     def batches(self, batch_size: int, *, seed: int, start_step: int = 0) -> Iterator[Float[Tensor, "b d"]]:
         """Endless shuffled batches, from `start_step` on; the same for the same seed wherever one starts.
