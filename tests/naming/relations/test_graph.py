@@ -1,7 +1,7 @@
 """Lookups of the concept graph: what holds for every graph, and what a reader may ask of one."""
 
 import time
-from itertools import islice
+from itertools import islice, pairwise
 
 import networkx
 import numpy as np
@@ -145,7 +145,7 @@ def test_a_concept_is_called_by_its_title_or_its_number(small):
 def test_a_lattice_of_more_paths_than_can_be_listed_gives_the_first_at_once():
     layers, width = 40, 3
     ids = np.arange(layers * width).reshape(layers, width)
-    pairs = [(a, b) for low, high in zip(ids, ids[1:]) for a in low for b in high]
+    pairs = [(a, b) for low, high in pairwise(ids) for a in low for b in high]
     child, parent = np.array(pairs).T
     graph = ConceptGraph.from_edges(
         Edges.unmeasured(child, parent, np.ones(len(child))),

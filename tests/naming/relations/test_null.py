@@ -7,7 +7,7 @@ from naming.relations.null import MatchedNull
 
 
 def plain_peers(concept: int, levels: np.ndarray, frequency: np.ndarray, size: int) -> list[int]:
-    """The `size` concepts of its level next to it in order of frequency, half before and half behind where there are."""
+    """The `size` concepts of its level next to it in order of frequency, half of them before it where there are."""
     level = [c for c in range(len(levels)) if levels[c] == levels[concept] and frequency[c] > 0]
     level.sort(key=lambda c: (frequency[c], c))
     place = level.index(concept)

@@ -52,7 +52,8 @@ def test_the_height_orders_by_frequency_and_at_a_tie_the_lower_id_is_higher():
 
 def test_of_two_concepts_that_hold_each_other_the_much_more_frequent_is_the_parent():
     mutual = Edges.unmeasured(np.array([0, 1]), np.array([1, 0]), np.array([0.9, 0.8]))
-    for frequency, levels, expected in (([10, 12], [1, 1], [1, 1]), ([10, 20], [1, 1], [0, 1]), ([10, 12], [1, 0], [0, 1])):
+    cases = (([10, 12], [1, 1], [1, 1]), ([10, 20], [1, 1], [0, 1]), ([10, 12], [1, 0], [0, 1]))
+    for frequency, levels, expected in cases:
         counts = np.array(frequency)
         representative = representatives(mutual, np.array(levels), counts)
         assert representative.tolist() == expected
