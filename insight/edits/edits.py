@@ -20,6 +20,7 @@ from sae.errors import InsightError
 
 from ..concept import Concept, load_concepts
 from .applied import Applied, apply_edits
+from .placing import place
 from .record import KINDS, LONGEST_NOTE, Anchor, Edit, clean, read_edits, write_edits
 
 FILE = "edits.json"
@@ -94,11 +95,8 @@ class Edits:
             raise InsightError(f"{action}: expected two concepts, each once; found {', '.join(map(str, concepts))}")
         with self._locked():
             entries = self._at_home(read_edits(self.folder / FILE))
-            before = apply_edits(entries, decoder, table, relations)
-            if action == "show" and not before.is_hidden(concepts[0]):
-                raise InsightError(f"show: concept {concepts[0]} is not hidden")
-            if action == "unrelate":
-                before.relations.edge(concepts[0], concepts[1])  # an error that says so, where there is none
+            if action in ("show", "unrelate"):
+                self._something_to_do(action, concepts, apply_edits(entries, decoder, table, relations))
             edit = Edit(
                 number=1 + max((entry.number for entry in entries), default=0),
                 action=action,
@@ -113,9 +111,15 @@ class Edits:
             self._write([*entries, edit])
         return edit
 
+    def _something_to_do(self, action: str, concepts: Sequence[int], before: Applied) -> None:
+        if action == "show" and not before.is_hidden(concepts[0]):
+            raise InsightError(f"show: concept {concepts[0]} is not hidden")
+        if action == "unrelate":
+            before.relations.edge(concepts[0], concepts[1])  # an error that says so, where there is none
+
     def _at_home(self, entries: Sequence[Edit]) -> list[Edit]:
         """The edits with their concepts as they are in this dictionary now; those that are lost stay as they were."""
-        places = apply_edits(entries, *self._model).places
+        places = place([anchor for edit in entries for anchor in edit.concepts], self._model[0])
         return [
             replace(
                 edit,

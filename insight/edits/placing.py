@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from .record import Anchor
 
@@ -45,14 +46,14 @@ def place(anchors: Sequence[Anchor], decoder: Float[Tensor, "m d"]) -> dict[Anch
     fitting = [anchor for anchor in distinct if anchor not in found]
     if not fitting:
         return found
-    rows = torch.nn.functional.normalize(decoder.detach().cpu().float(), dim=1)
-    directions = torch.nn.functional.normalize(torch.stack([torch.from_numpy(a.vector()) for a in fitting]), dim=1)
-    m = len(rows)
-    own = torch.tensor([min(anchor.id, m - 1) for anchor in fitting])
-    cosine = (directions * rows[own]).sum(1)
+    directions = normalize(torch.stack([torch.from_numpy(anchor.vector()) for anchor in fitting]), dim=1)
+    m = len(decoder)
+    nearest = torch.tensor([min(anchor.id, m - 1) for anchor in fitting])
+    decoder = decoder.detach().cpu()
+    cosine = (directions * normalize(decoder[nearest].float(), dim=1)).sum(1)
     unchanged = (cosine >= UNCHANGED) & torch.tensor([anchor.id < m for anchor in fitting])
-    nearest = own.clone()
     moved = (~unchanged).nonzero().flatten()
+    rows = normalize(decoder.float(), dim=1) if len(moved) else decoder
     for block in moved.split(BLOCK):
         cosine[block], nearest[block] = (directions[block] @ rows.T).max(dim=1)
     rival = torch.arange(len(fitting))

@@ -125,11 +125,13 @@ class Rewiring:
         m = len(self._synonyms)
         name = np.arange(m)
         name[list(old)] = new
-        edges = replace(self._edges, child=name[self._edges.child], parent=name[self._edges.parent])
-        order = np.lexsort((-edges.weight, edges.parent, edges.child))
-        order = order[edges.child[order] != edges.parent[order]]
-        _, once = np.unique(edges.child[order] * m + edges.parent[order], return_index=True)
-        self._edges = edges.take(order[once])
+        held = np.isin(self._edges.child, [*old, new]) | np.isin(self._edges.parent, [*old, new])
+        ours = self._edges.take(held)
+        ours = replace(ours, child=name[ours.child], parent=name[ours.parent])
+        order = np.lexsort((-ours.weight, ours.parent, ours.child))
+        order = order[ours.child[order] != ours.parent[order]]
+        _, once = np.unique(ours.child[order] * m + ours.parent[order], return_index=True)
+        self._edges = _joined(self._edges.take(~held), ours.take(order[once]))
         self._synonyms = name[self._synonyms].astype(np.int32)
         self._synonyms[new] = new
         self._contexts = _relabelled_pairs(self._contexts, name)

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from insight import ConceptModel, Edits, Explanation, InsightError
+from insight.examples import Example, crop, save_examples
+from insight.render.cards import CROP_PIXELS, concept_cards
 from naming import ConceptGraph
 from sae import SparseAutoencoder
 
@@ -125,6 +127,29 @@ def test_merged_concepts_are_shown_as_one_under_the_first_name(folder: Path, rng
         np.testing.assert_array_equal(heat, before[concept])
     entry = next(concept for concept in explanation.concepts if concept.id == first)
     assert (entry.name, entry.edited, entry.activation) == (f"word {first}", True, expected.max())
+    counts = ConceptGraph.load(folder / "relations.npz").frequency[[first, second, third]]
+    assert loaded(folder).concepts[first].frequency == counts.max()
+
+
+def test_a_merged_concept_is_shown_where_any_of_it_is_strongest(folder: Path, rng: np.random.Generator) -> None:
+    for name in "abc":
+        photo_of(rng).save(folder / f"{name}.png")
+    first, second, third = APART
+    examples = {
+        first: [Example("a.png", 0, 0, 5.0), Example("b.png", 1, 1, 2.0)],
+        second: [Example("c.png", 2, 2, 4.0), Example("a.png", 3, 3, 3.0)],
+        third: [Example("b.png", 3, 0, 9.0)],
+    }
+    save_examples(folder / "examples.parquet", examples)
+    Edits(folder).merge(first, second)
+    merged, alone = concept_cards(loaded(folder), folder, folder, [first, third])
+    strongest = [("a.png", 0, 0), ("c.png", 2, 2), ("b.png", 1, 1)]
+    with_crop = [
+        crop(Image.open(folder / image), Pixels().transform, (4, 4), Example(image, row, column, 1.0), CROP_PIXELS)
+        for image, row, column in strongest
+    ]
+    assert [image.tobytes() for image in merged.examples] == [image.tobytes() for image in with_crop]
+    assert (merged.edited, alone.edited, len(alone.examples)) == (True, False, 1)
 
 
 def test_merging_leaves_what_is_unexplained_as_it_was(folder: Path, rng: np.random.Generator) -> None:
