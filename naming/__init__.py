@@ -18,7 +18,7 @@ from .names.confidence import Confidence
 from .names.embeddings import Mode, concept_embeddings, region_embeddings, resampled_embeddings
 from .names.nearest import Names, name_concepts
 from .names.signals import SIGNALS, name_signals, name_stability
-from .relations.build import build_graph
+from .relations.build import build_graph, check_rules
 from .relations.candidates import containment
 from .relations.graph import ConceptGraph
 from .relations.published import published_graph
@@ -63,6 +63,7 @@ __all__ = [
     "by_masks",
     "by_names",
     "calibration_error",
+    "check_rules",
     "command_namer",
     "concept_embeddings",
     "containment",

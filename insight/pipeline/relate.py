@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from naming import ConceptGraph, Evidence, Exemplars, build_graph
+from naming import ConceptGraph, Evidence, Exemplars, build_graph, check_rules
 from sae import Evaluation, SparseAutoencoder, SparseCodes, evaluate
 from sae.distributed import Group, local_device
 from sae.files import write_json
@@ -47,13 +47,14 @@ def relate_concepts(
     one writes, the same as one process alone.
 
     What makes an edge: see `naming.build_graph`. `most_partners`: partners kept of each concept; by default all, in
-    dictionaries of more than `LARGE` concepts `PARTNERS_OF_LARGE`. `InsightError` for a cache of another backbone and a
-    model without one.
+    dictionaries of more than `LARGE` concepts `PARTNERS_OF_LARGE`. `InsightError` for a cache of another backbone, a
+    model without one and rules outside their range.
     """
     place = local_device(torch.device(device))
     group = everyone(place)
     rules: dict[str, Any] = {"threshold": threshold, "min_support": min_support, "q": q, "min_lift": min_lift}
     with group.together():
+        check_rules(**rules)
         sae = SparseAutoencoder.from_pretrained(folder).to(place).eval()
         config = read_config(folder)
         cache.require(config["backbone"]["fingerprint"])

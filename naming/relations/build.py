@@ -39,8 +39,10 @@ def build_graph(
     lower id). Mutual edges of one level and like frequency make synonyms (`representatives`). `with_kinds` tells
     kind-of from part-of, `find_context` the pairs that stand side by side.
     """
-    tokens, regions = evidence.tokens, evidence.regions
-    levels = _checked(levels, tokens.n_concepts, min_support=min_support, q=q, min_lift=min_lift)
+    check_rules(threshold=threshold, min_support=min_support, q=q, min_lift=min_lift)
+    tokens, regions, levels = evidence.tokens, evidence.regions, np.asarray(levels)
+    if levels.shape != (tokens.n_concepts,):
+        raise InsightError(f"expected a level for each of {tokens.n_concepts} concepts, found shape {levels.shape}")
     require_same_concepts(evidence.exemplars, tokens)
     null = MatchedNull(levels, tokens.frequency)
     edges = tested_edges(tokens, regions, null, threshold=threshold, min_support=min_support, q=q, min_lift=min_lift)
@@ -58,14 +60,13 @@ def build_graph(
     )
 
 
-def _checked(levels: np.ndarray, m: int, *, min_support: int, q: float, min_lift: float) -> np.ndarray:
-    levels = np.asarray(levels)
-    if levels.shape != (m,):
-        raise InsightError(f"expected a level for each of {m} concepts, found an array of shape {levels.shape}")
-    if not 0 < q < 1:
-        raise InsightError(f"q is the share of edges that may be chance: expected between 0 and 1, found {q}")
-    if not min_lift >= 0:
-        raise InsightError(f"the lift is a ratio of rates: expected at least 0, found {min_lift}")
+def check_rules(*, threshold: float, min_support: int, q: float, min_lift: float) -> None:
+    """`InsightError` where a rule of `build_graph` is outside its range: ask before a long pass over a cache."""
+    if not 0 <= threshold < 1:
+        raise InsightError(f"the threshold is a share of the child's activation: expected 0 to 1, found {threshold}")
     if not min_support >= 0:
         raise InsightError(f"the support is a number of tokens: expected at least 0, found {min_support}")
-    return levels
+    if not 0 < q < 1:
+        raise InsightError(f"q is the share of edges that may be chance: expected between 0 and 1, found {q}")
+    if not 0 <= min_lift < float("inf"):
+        raise InsightError(f"the lift is a ratio of rates: expected at least 0, found {min_lift}")
