@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked = ask(options.data, cache if options.dev else cache_of(options, "test", options.test_cache))
     asked.cache.require(cache.fingerprint)
     texts = TextSpace(insight.backbones.load(cache.backbone), options.work / "vocabularies")
-    questions = Questions(asked, texts, 2000 if options.quick else None)
+    questions = Questions(asked, texts, 500 if options.quick else None)
     replies = []
     for seed in range(options.seeds):
         made = make_dictionary(options.work, cache, asked, seed, concepts=options.concepts, steps=options.steps)

@@ -27,6 +27,8 @@ class Labelled:
     """int64 [n]."""
     label: np.ndarray
     """int64 [n]."""
+    on_all: np.ndarray
+    """int64 [m]: the best label of every concept on all photographs, be it a name or not; -1 for none."""
     fire: int
     """Concepts that fire on the data set."""
     one_half: int
@@ -49,9 +51,10 @@ def label_concepts(codes: SparseCodes, masked: Masked) -> Labelled:
     agreed = (first >= 0) & (first == second)
     nameless = [place for place, name in enumerate(masked.labels) if name in NAMELESS]
     kept = np.flatnonzero(agreed & ~np.isin(first, nameless))
+    on_all = best_labels(codes, masked, np.arange(len(order)))
     fire = len(np.unique(rows_of(codes, masked, order).concepts.numpy()))
     counts = fire, int((first >= 0).sum()), int(agreed.sum())
-    return Labelled(masked.name, masked.labels, kept, first[kept], *counts)
+    return Labelled(masked.name, masked.labels, kept, first[kept], on_all, *counts)
 
 
 def best_labels(codes: SparseCodes, masked: Masked, photos: np.ndarray) -> np.ndarray:

@@ -58,7 +58,7 @@ def judge_edges(
     tokens = dictionary.asked.tokens
     held_by = by_containment(tokens)
     judges: dict[str, list[Judge]] = {
-        KIND_BY_MASKS: [kinds_by_masks(some, len(first), wordnet) for some in labelled],
+        KIND_BY_MASKS: [kinds_by_masks(some, wordnet) for some in labelled],
         PART_BY_MASKS: [
             parts_by_masks(dictionary.codes, one, some) for one, some in zip(masked, labelled, strict=True)
         ],
@@ -79,13 +79,17 @@ def judge_edges(
     }
 
 
-def kinds_by_masks(labelled: Labelled, n_concepts: int, wordnet: WordNet) -> Judge:
-    """Right when the child's label is that of the parent, or a kind of it."""
-    label = np.full(n_concepts, -1)
+def kinds_by_masks(labelled: Labelled, wordnet: WordNet) -> Judge:
+    """Right when the child's label is that of the parent, or a kind of it.
+
+    The parent's is one that two halves of the photographs agree on; the child, which is rarer, has the label of all.
+    """
+    label = np.full(len(labelled.on_all), -1)
     label[labelled.concepts] = labelled.label
     names = labelled.names
     kind = np.array([[wordnet.is_kind_of(one, other) for other in names] for one in names], dtype=bool)
-    return Judge(lambda child, parent: kind[label[child], label[parent]], label >= 0, label >= 0)
+    own = labelled.on_all
+    return Judge(lambda child, parent: kind[own[child], label[parent]], own >= 0, label >= 0)
 
 
 def parts_by_masks(codes: SparseCodes, masked: Masked, labelled: Labelled) -> Judge:
