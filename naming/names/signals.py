@@ -17,12 +17,10 @@ from ..words.vocabulary import Vocabulary
 from ..words.wordforms import word_key
 from .nearest import Names
 
-SIGNALS = ("consensus", "lead", "decoded")
+SIGNALS = ("consensus", "decoded")
 REACH = 40
-"""Phrases among which the first one of another meaning is sought."""
-ANOTHER = 0.5
-"""Text cosine below which a phrase means another thing than the first one. In MiniLM "street" and "road" have 0.7,
-"street" and "car" 0.3."""
+"""Phrases that consensus is taken over. Chosen by how well it ranks names of labelled training photographs: areas under
+the ROC of 0.76, 0.81, 0.83 and 0.83 over 5, 10, 20 and 40 phrases on MSRC-v2's masks."""
 
 
 def name_signals(
@@ -32,30 +30,25 @@ def name_signals(
     decoded: Float[Tensor, "m d"],
     *,
     prior: float = 0.0,
-) -> Float[np.ndarray, "m 3"]:
+) -> Float[np.ndarray, "m 2"]:
     """`SIGNALS` of each concept; NaN rows for concepts without a name.
 
-    consensus: mean text cosine of the first phrase to the others of `names`; lead: by how much its score (cosine +
-    `prior` · zipf) exceeds that of the best of `REACH` phrases that means another thing; decoded: cosine of the
-    embedding to `decoded`, the same concept as published (`concept_embeddings`).
+    consensus: mean text cosine of the concept's name to the `REACH` nearest phrases (by cosine + `prior` · zipf), itself
+    left out: where they speak of one thing, it is there, and where they speak of many, the best of them is a guess.
+    decoded: cosine of the embedding to `decoded`, the same concept found in another way (`concept_embeddings`).
     """
     if not len(embeddings) == len(names) == len(decoded):
-        raise InsightError(f"name_signals: expected {len(names)} embeddings and decodings, found others")
+        found = f"{len(embeddings)} embeddings and {len(decoded)} decodings"
+        raise InsightError(f"name_signals: expected as many as the {len(names)} names, found {found}")
     place = {phrase: i for i, phrase in enumerate(vocabulary.phrases)}
-    values = np.full((len(names), len(SIGNALS)), np.nan)
     named = [i for i, phrases in enumerate(names.phrases) if phrases]
-    if not named:
-        return values
-    cosines, found = vocabulary.nearest(embeddings[named], REACH, prior=prior)
-    scores = cosines + prior * vocabulary.zipf[found]
-    for row, i in enumerate(named):
-        words = vocabulary.vectors[[place[phrase] for phrase in names.phrases[i]]]
-        alike = words[1:] @ words[0]
-        another = vocabulary.vectors[found[row]] @ words[0] < ANOTHER
-        best = scores[row, int(another.int().argmax())] if bool(another.any()) else scores[row, -1]
-        lead = names.scores[i][0] + prior * float(vocabulary.zipf[place[names.phrases[i][0]]]) - float(best)
-        decoder = float(embeddings[i].cpu() @ decoded[i].cpu())
-        values[i] = [float(alike.mean()) if len(alike) else 0.0, lead, decoder]
+    values = np.full((len(names), len(SIGNALS)), np.nan)
+    _, nearest = vocabulary.nearest(embeddings[named], REACH, prior=prior)
+    for i, found in zip(named, nearest):
+        own = place[names.phrases[i][0]]
+        others = vocabulary.vectors[found[found != own]]
+        consensus = float((others @ vocabulary.vectors[own]).mean()) if len(others) else 0.0
+        values[i] = consensus, float(embeddings[i].cpu() @ decoded[i].cpu())
     return values
 
 
