@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from naming.relations.edges import VERBS, Kind
 from sae.files import atomic_write, write_json
 
 
@@ -23,7 +24,8 @@ class ConceptEvidence:
     `activation` is the maximum of `map` [h, w], the concept's activation on each patch, in the feature units of the
     backbone. `score` is the cosine of the name to the concept (None: it has no name yet), `alternatives` are further
     names with theirs, best first. `parents` and `children` are concept ids: when the concept fires on a patch, its
-    parents nearly always fire there too. `edited`: a person changed it (docs/editing.md).
+    parents nearly always fire there too. `kinds` says of those where it is known whether the child is a kind of the
+    parent or a part of it. `edited`: a person changed it (docs/editing.md).
     """
 
     id: int
@@ -35,6 +37,7 @@ class ConceptEvidence:
     map: Float[np.ndarray, "h w"]
     parents: tuple[int, ...]
     children: tuple[int, ...]
+    kinds: Mapping[int, Kind] = field(default_factory=dict)
     edited: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -48,6 +51,7 @@ class ConceptEvidence:
             "map": [[round(float(value), 5) for value in row] for row in self.map],
             "parents": list(self.parents),
             "children": list(self.children),
+            "kinds": {str(relative): kind for relative, kind in self.kinds.items()},
             "edited": self.edited,
         }
 
@@ -75,6 +79,10 @@ class Explanation:
         """The concepts that stand on one patch, most active first."""
         here = [concept for concept in self.concepts if concept.map[row, column] > 0]
         return sorted(here, key=lambda concept: -concept.map[row, column])
+
+    def belongs_to(self, concept: ConceptEvidence) -> list[str]:
+        """A concept's parents as words, the surest first: "part of bird", "kind of animal", "in room"."""
+        return [f"{VERBS[concept.kinds.get(parent)]} {self.names[parent]}" for parent in concept.parents]
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as plain values, ready for JSON."""

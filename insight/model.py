@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class ConceptModel:
     ) -> None:
         self.sae = sae.to(device).eval()
         self.concepts = list(concepts)
-        self.relations = relations
+        self.relations = replace(relations, titles=tuple(concept.title for concept in self.concepts))
         self.config = config
         self.device = torch.device(device)
         if backbone is not None:
@@ -183,6 +184,7 @@ class ConceptModel:
             map=heat,
             parents=tuple(int(i) for i in self.relations.parents(concept)),
             children=tuple(int(i) for i in self.relations.children(concept)),
+            kinds=self.relations.kinds_around(concept),
             edited=entry.edited,
         )
 

@@ -16,6 +16,7 @@ def concepts(
     html: Path | None = None,
     png: Path | None = None,
     photos: Path | None = None,
+    graph: Path | None = None,
     device: Device = None,
 ) -> None:
     """List the concepts of a model, most frequent first; with a query, those nearest to the text.
@@ -29,9 +30,11 @@ def concepts(
         html: File to write a page to that shows each concept where it is strongest; needs `--photos`.
         png: File to draw a contact sheet to: a row each, with crops, parents, parts; needs `--photos`.
         photos: Folder of the photographs that the model was built from.
+        graph: File to write the concepts listed to, with their parents and children: .graphml for Gephi, yEd, Cytoscape
+            or networkx, .mmd for Mermaid.
     """
     from sae.errors import InsightError
-    from sae.files import write_json
+    from sae.files import atomic_write, write_json
 
     from ..model import ConceptModel
     from ..models import model_folder
@@ -43,6 +46,11 @@ def concepts(
 
     if (shows := png or html) and not photos:
         raise InsightError(f"{shows}: expected --photos FOLDER with the photographs to cut examples from, found none")
+
+    if graph and graph.suffix not in (".graphml", ".mmd"):
+        raise InsightError(
+            f"{graph}: expected a file that ends in .graphml or .mmd, found {graph.suffix or 'no suffix'}"
+        )
 
     loaded = ConceptModel.from_pretrained(model, device=pick_device(device))
     count = top or len(loaded.concepts)
@@ -75,7 +83,14 @@ def concepts(
     if png and photos:
         lines = sheet_rows(loaded, model_folder(model), photos, [row["id"] for row in rows])
         draw_sheet(png, lines, title=title, note=loaded.config["backbone"]["description"])
-    if json or html or png:
+    if graph:
+        listed = [row["id"] for row in rows]
+        if graph.suffix == ".graphml":
+            loaded.relations.save_graphml(graph, listed)
+        else:
+            with atomic_write(graph) as temporary:
+                temporary.write_text(loaded.relations.to_mermaid(listed), encoding="utf-8")
+    if json or html or png or graph:
         return
     for row in rows:
         also = ", ".join(text for text, _ in row["alternatives"][:3])

@@ -56,9 +56,9 @@ def explain(
         for explanation in explanations:
             print(f"{explanation.image}: {explanation.fvu:.0%} of its features unexplained")
             for concept in explanation.concepts:
-                parents = ", ".join(explanation.names[parent] for parent in concept.parents)
+                parents = ", ".join(explanation.belongs_to(concept))
                 name = f"{concept.name} (edited)" if concept.edited else concept.name
-                print(f"  {concept.activation:8.3f}  {name}" + (f"  (in {parents})" if parents else ""))
+                print(f"  {concept.activation:8.3f}  {name}" + (f"  ({parents})" if parents else ""))
 
 
 def _told_apart(words: tuple[str, ...]) -> tuple[str, list[Path]]:

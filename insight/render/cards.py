@@ -49,6 +49,7 @@ def concept_cards(
                 share=entry.frequency / max(model.relations.tokens, 1),
                 parents=parents,
                 children=children,
+                kinds=model.relations.kinds_around(concept),
                 names={i: model.concepts[i].title for i in (concept, *parents, *children)},
                 examples=[
                     crop(opened[example.image], view, (grid[0], grid[1]), example, CROP_PIXELS)

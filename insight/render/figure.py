@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,10 +52,10 @@ def draw_explanation(explanation: Explanation, path: Path, *, most: int) -> None
         panel.imshow(spotlight(explanation.photo, concept.map / max(concept.activation, 1e-12)))
         title = _shorten(concept.name, 26)  # a name may hold dollar signs
         panel.set_title(title, fontsize=11, fontweight="bold", loc="left", pad=16, parse_math=False)
-        parents = ", ".join(explanation.names[parent] for parent in concept.parents[:2])
+        parents = ", ".join(explanation.belongs_to(concept)[:2])
         fit = "" if concept.score is None else f" · name fits {concept.score:.2f}"
         mark = " · edited" if concept.edited else ""
-        subtitle = f"{concept.activation:.2f}{fit}{mark}" + (f" · in {parents}" if parents else "")
+        subtitle = f"{concept.activation:.2f}{fit}{mark}" + (f" · {parents}" if parents else "")
         text = panel.text(0, 1.015, _shorten(subtitle, 42), transform=panel.transAxes, va="bottom", parse_math=False)
         text.set(fontsize=7.5, color="#555")
     figure.supxlabel(
@@ -62,7 +63,9 @@ def draw_explanation(explanation: Explanation, path: Path, *, most: int) -> None
         fontsize=8,
         color="#555",
     )
-    figure.savefig(path, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # an emoji in a name: drawn as a box
+        figure.savefig(path, format="png")
 
 
 def _shorten(text: str, length: int) -> str:

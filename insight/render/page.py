@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from naming.relations.edges import Kind
 from sae.files import atomic_write
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class ConceptCard:
     """One concept of the dictionary as the page shows it.
 
     `score`: the name's cosine, None where it is not known; `share`: of the patches it is active on; `names`: of itself,
-    its parents and children; `examples`: crops around its strongest patches; `edited`: a person changed it.
+    its parents and children; `kinds`: what the child is to the parent, where it is known; `examples`: crops around its
+    strongest patches; `edited`: a person changed it.
     """
 
     id: int
@@ -41,6 +43,7 @@ class ConceptCard:
     share: float
     parents: Sequence[int]
     children: Sequence[int]
+    kinds: Mapping[int, Kind]
     names: Mapping[int, str]
     examples: Sequence[Image.Image]
     edited: bool = False
@@ -109,6 +112,7 @@ def _card_data(card: ConceptCard) -> dict[str, Any]:
         "share": card.share,
         "parents": list(card.parents),
         "children": list(card.children),
+        "kinds": dict(card.kinds),
         "edited": card.edited,
         "examples": [data_uri(image, quality=80) for image in card.examples],
     }

@@ -13,6 +13,8 @@ import numpy as np
 Kind = Literal["kind-of", "part-of"]
 KINDS: tuple[Kind, ...] = ("kind-of", "part-of")
 """Child and parent stand on the same region; the child makes up a small, consistent portion of the parent's region."""
+VERBS: dict[Kind | None, str] = {"kind-of": "kind of", "part-of": "part of", None: "in"}
+"""What a child is to its parent, for people."""
 UNTOLD = -1
 """The kind of an edge whose regions speak for neither."""
 

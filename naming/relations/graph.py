@@ -143,6 +143,14 @@ class ConceptGraph:
         rows = edges[offsets[concept] : offsets[concept + 1]]
         return self.child_ids[rows[self._of_kind(rows, kind)]]
 
+    def kinds_around(self, concept: int) -> dict[int, Kind]:
+        """The kind of the edge to each direct parent and child, where one was told; none of them is both."""
+        offsets, edges = self._by_parent
+        own = self.synonyms[concept]
+        up, down = self._row(concept), edges[offsets[own] : offsets[own + 1]]
+        others, kinds = np.append(self.parent_ids[up], self.child_ids[down]), self.kind[np.append(up, down)]
+        return {int(other): KINDS[kind] for other, kind in zip(others, kinds, strict=True) if kind >= 0}
+
     def ancestors(self, concept: int) -> np.ndarray:
         """int32: every concept that parents of parents lead to, the nearest first."""
         return self._reached(concept, self.parents)

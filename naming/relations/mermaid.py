@@ -9,12 +9,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from .edges import VERBS
 from .export import chosen_edges, plain
 from .graph import ConceptGraph, kind_name
 
 SPECIAL = frozenset("\"#&;<>`\\[](){}|'%*_~$@")
 """Quotes, brackets and what stands for entities, tags, Markdown, comments and formulas in a label."""
-VERBS = {"kind-of": "kind of", "part-of": "part of", None: "in"}
 
 
 def as_mermaid(graph: ConceptGraph, concepts: Iterable[int] | None = None) -> str:

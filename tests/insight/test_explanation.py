@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,19 @@ def test_dictionary_has_the_documented_shape_and_order(seed: int) -> None:
     values = json.loads(json.dumps(random_explanation(seed).to_dict()))
     assert list(values) == ["image", "backbone", "grid", "fvu", "concepts"]
     first = values["concepts"][0]
-    keys = ["id", "name", "score", "alternatives", "level", "activation", "map", "parents", "children", "edited"]
-    assert list(first) == keys
+    keys = ["id", "name", "score", "alternatives", "level", "activation", "map", "parents", "children"]
+    assert list(first) == [*keys, "kinds", "edited"]
     assert [len(first["map"]), len(first["map"][0])] == values["grid"] == [4, 6]
     activations = [concept["activation"] for concept in values["concepts"]]
     assert activations == sorted(activations, reverse=True)
     assert first["activation"] == max(max(row) for row in first["map"])
+
+
+def test_parents_are_said_with_what_the_child_is_to_them(seed: int) -> None:
+    explanation = random_explanation(seed)
+    concept = replace(explanation.concepts[0], parents=(1, 2, 3), kinds={1: "part-of", 3: "kind-of", 9: "part-of"})
+    assert explanation.belongs_to(concept) == ["part of beak 1", "in beak 2", "kind of beak 3"]
+    assert concept.to_dict()["kinds"] == {"1": "part-of", "3": "kind-of", "9": "part-of"}
 
 
 def test_at_gives_the_concepts_of_one_patch_most_active_first(seed: int) -> None:

@@ -47,8 +47,8 @@ def test_browser_shows_the_dictionary_with_relatives_by_name(tmp_path: Path) -> 
     grey = Image.new("RGB", (8, 8), "grey")
     names = {4: "wheel", 9: "car", 11: "spoke"}
     cards = [
-        ConceptCard(4, "wheel", 0.61, ["tyre"], 2, 0.01, [9], [11], names, [grey] * 3),
-        ConceptCard(9, "car", None, [], 0, 0.2, [], [4], names, []),
+        ConceptCard(4, "wheel", 0.61, ["tyre"], 2, 0.01, [9], [11], {9: "part-of"}, names, [grey] * 3),
+        ConceptCard(9, "car", None, [], 0, 0.2, [], [4], {4: "part-of"}, names, []),
     ]
     write_page(tmp_path / "page.html", title="Two", explanations=[], cards=cards, facts={"made": "up"}, credits="by X")
     document = shown(tmp_path / "page.html")
@@ -56,5 +56,8 @@ def test_browser_shows_the_dictionary_with_relatives_by_name(tmp_path: Path) -> 
     assert document.count("<img") == 3
     assert '<a class="chip" href="#concept-9">car</a>' in document
     assert '<span class="chip">spoke</span>' in document
+    assert 'part of <a class="chip" href="#concept-9">' in document
+    assert 'parts <a class="chip" href="#concept-4">' in document
+    assert 'holds <span class="chip">spoke' in document
     assert "name fits 0.61, also: tyre" in document
     assert "by X" in document
