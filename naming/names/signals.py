@@ -33,8 +33,8 @@ def name_signals(
 ) -> Float[np.ndarray, "m 2"]:
     """`SIGNALS` of each concept; NaN rows for concepts without a name.
 
-    consensus: mean text cosine of the concept's name to the `REACH` nearest phrases (by cosine + `prior` · zipf), itself
-    left out: where they speak of one thing, it is there, and where they speak of many, the best of them is a guess.
+    consensus: mean text cosine of the concept's name to the other of its `REACH` nearest phrases (by cosine + `prior` ·
+    zipf): where they speak of one thing, it is there, and where they speak of many, the best of them is a guess.
     decoded: cosine of the embedding to `decoded`, the same concept found in another way (`concept_embeddings`).
     """
     if not len(embeddings) == len(names) == len(decoded):
