@@ -91,8 +91,7 @@ def apply_edits(
     if hidden:
         rewiring.hide(np.flatnonzero(np.isin(shown, list(hidden))).tolist())
     rewired = {"merge", "hide", "relate", "unrelate"} & {edit.action for edit in edits if edit.number not in left_out}
-    graph = rewiring.graph() if rewired else relations
-    return Applied(edited, replace(graph, titles=tuple(c.title for c in edited)), left_out, places)
+    return Applied(edited, rewiring.graph() if rewired else relations, left_out, places)
 
 
 def _table(

@@ -18,9 +18,9 @@ from .record import Anchor
 
 CARRIED = 0.9
 """Least cosine to the concept that an edit is carried to. Of five pairs of dictionaries (256 concepts, `small`, trained
-on 300 or 450 photos, other seeds or other photos), nearest concepts above it were in 97 % the ones that fire most like
-the old ones on new photos, above 0.8 in 92 %, above 0.7 in 88 %. A name on the wrong concept is worse than none. The
-price: 12 % of all concepts and 40 % of the 32 most frequent are that near (0.8: 26 % and 56 %)."""
+on 300 or 450 photos, other seeds), nearest concepts above it were in 97 % the ones that fire most like the old ones on
+new photos, above 0.8 in 92 %, above 0.7 in 88 %: a name on the wrong concept is worse than none. The price: 11 % of all
+concepts and 39 % of the 32 most frequent are that near (0.8: 26 % and 56 %). docs/editing.md has the table."""
 UNCHANGED = 0.999
 """Cosine from which a direction is what it was; float16 alone leaves more than 0.99999."""
 BLOCK = 256
