@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import networkx
 import numpy as np
 import pytest
 from PIL import Image
@@ -127,7 +128,24 @@ def test_parents_and_children_mirror_each_other(built: Path) -> None:
     graph = ConceptModel.from_pretrained(built).relations
     for concept in range(graph.n_concepts):
         for parent in graph.parents(concept):
-            assert concept in graph.children(int(parent))
+            assert graph.synonyms[concept] in graph.children(int(parent))
+
+
+def test_concepts_are_written_as_a_graph_with_their_names(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ConceptModel.from_pretrained(built)
+    for suffix in (".graphml", ".mmd"):
+        main(["concepts", str(built), "--top", "0", "--graph", str(tmp_path / f"all{suffix}"), "--device", "cpu"])
+    read = networkx.read_graphml(tmp_path / "all.graphml", node_type=int)
+    assert set(read) >= {concept.id for concept in model.concepts if concept.frequency > 0}
+    assert all(data["title"] == model.concepts[node].title for node, data in read.nodes(data=True))
+    assert read.number_of_edges() == len(model.relations.parent_ids)
+    drawn = (tmp_path / "all.mmd").read_text(encoding="utf-8")
+    assert drawn.startswith("flowchart BT\n")
+    assert drawn.count(" -->|") == int(model.relations.direct.sum())
+    line = fails(["concepts", str(built), "--graph", str(tmp_path / "all.txt")], capsys)
+    assert ".graphml or .mmd" in line
 
 
 def test_info_says_what_a_cache_and_a_model_are(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
