@@ -110,7 +110,7 @@ class ConceptModel:
 
         api = HfApi()
         address = api.create_repo(repository, exist_ok=True, private=private)
-        api.upload_folder(repo_id=repository, folder_path=folder, ignore_patterns=["checkpoint/*", "*.part"])
+        api.upload_folder(repo_id=repository, folder_path=folder, ignore_patterns=["checkpoint/*", "*.part", "*.lock"])
         return str(address)
 
     @torch.no_grad()
