@@ -7,7 +7,6 @@ concept, larger where names have proved right more often; and how often a name i
 from __future__ import annotations
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -66,7 +65,7 @@ def name_stability(
     keys = np.array([word_key(phrases[0]) if phrases else "" for phrases in names.phrases], dtype=object)
     again, drawn = np.zeros(len(names)), np.zeros(len(names))
     for vectors in resamples:
-        fires = torch.nonzero((vectors.abs().sum(1) > 0).cpu() & torch.from_numpy(keys != "")).squeeze(1)
+        fires = np.flatnonzero((vectors.abs().sum(1) > 0).cpu().numpy() & (keys != ""))
         _, nearest = vocabulary.nearest(vectors[fires], 1, prior=prior)
         first = [word_key(vocabulary.phrases[i]) for i in nearest.flatten().tolist()]
         again[fires] += np.array(first, dtype=object) == keys[fires]

@@ -7,7 +7,12 @@ import torch
 
 
 @pytest.fixture
-def generator() -> torch.Generator:
-    seed = secrets.randbits(31)
-    print(f"seed {seed}")
+def seed() -> int:
+    value = secrets.randbits(31)
+    print(f"seed {value}")
+    return value
+
+
+@pytest.fixture
+def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
