@@ -84,10 +84,14 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--backbone", default="small")
     parser.add_argument("--concepts", type=int, help="of a dictionary (default: as many as `insight train` takes)")
     parser.add_argument("--steps", type=int, help="of training (default: as many as `insight train` takes)")
-    parser.add_argument("--seeds", type=int, default=3, help="dictionaries (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, help="dictionaries (default: 3, 1 with --quick)")
     parser.add_argument("--dev", action="store_true", help="ask about training photographs, to choose modes by")
     parser.add_argument("--quick", action="store_true", help="20 photographs of each set, one small dictionary")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.seeds = options.seeds or (1 if options.quick else 3)
+    if options.quick:
+        options.concepts, options.steps = options.concepts or 256, options.steps or 100
+    return options
 
 
 def cache_of(options: argparse.Namespace, part: Part, given: Path | None) -> FeatureCache:
@@ -102,8 +106,6 @@ def cache_of(options: argparse.Namespace, part: Part, given: Path | None) -> Fea
 
 def main(arguments: list[str] | None = None) -> None:
     options = options_of(arguments)
-    if options.quick:
-        options.seeds, options.concepts, options.steps = 1, options.concepts or 256, options.steps or 100
     cache = cache_of(options, "train", options.cache)
     asked = ask(options.data, cache if options.dev else cache_of(options, "test", options.test_cache))
     asked.cache.require(cache.fingerprint)

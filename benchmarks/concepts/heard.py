@@ -57,11 +57,12 @@ class Hearing:
             place = np.array([said.index(name) if name is not None else -1 for name in some], dtype=np.int64)
             share = np.bincount(place[place >= 0], minlength=len(said)) / max((place >= 0).sum(), 1)
             dealt = scores @ share
+            own = np.where(place >= 0, scores[np.arange(len(some)), place], dealt) if said else dealt
             there, everywhere = captioned(active, some, self._said)
             values = {
-                WPMI: np.where(place >= 0, scores[np.arange(len(some)), place], dealt),
+                WPMI: own,
                 f"{WPMI}, {DEALT}": dealt,
-                f"{WPMI}, {ABOVE}": np.where(place >= 0, scores[np.arange(len(some)), place] - dealt, 0.0),
+                f"{WPMI}, {ABOVE}": own - dealt,
                 MENTIONED: there,
                 f"{MENTIONED}, {ANYWHERE}": everywhere,
             }

@@ -19,7 +19,7 @@ class TextSpace:
     """The text side of a backbone; every phrase is embedded once."""
 
     def __init__(self, backbone: Backbone, kept: Path) -> None:
-        self._backbone, self._kept = backbone, kept
+        self._backbone, self._kept, self._dim = backbone, kept, backbone.dim
         self._vectors: dict[str, Tensor] = {}
 
     def vocabulary(self, words: WordList) -> Vocabulary:
@@ -34,7 +34,7 @@ class TextSpace:
         if new:
             embedded = self._embed(WordList(new, (0.0,) * len(new)))
             self._vectors.update(zip(new, embedded.vectors, strict=True))
-        return torch.stack([self._vectors[phrase] for phrase in phrases])
+        return torch.stack([self._vectors[phrase] for phrase in phrases]) if phrases else torch.zeros(0, self._dim)
 
     @torch.no_grad()
     def _embed(self, words: WordList, cache: Path | None = None) -> Vocabulary:
