@@ -4,9 +4,9 @@ In: `SparseCodes`, chunk by chunk in any order. Out: C [m, m], how often two con
 same weighted by the row concept's activation; how often each fires. Both are sparse: the work is O(tokens · k²), the
 memory O(pairs that ever met), 20 bytes each, and up to three times that while sums are merged. No array has m² cells.
 
-With `most_partners` = c the memory is bounded whatever comes: at most m · c pairs are held, and twice as many for a
-while. At m = 65,536 and c = 256 that is 17 M pairs: 0.5 GB (28 bytes each, with credit) and 3 GB while merging, for
-10^9 tokens or more; exact counts would fill up to m² = 4.3 * 10^9 pairs, 86 GB.
+With `most_partners` = c the memory is bounded whatever comes: m · c pairs are held, for a while twice as many, 28 bytes
+each. At m = 65,536 and c = 512 that is 34 M pairs or 0.9 GB, and at most 5 GB while sums are merged, for 10^9 tokens as
+for any number; exact counts could come to m² = 4.3 · 10^9 pairs, 86 GB.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Cooccurrence:
         """Add the counts of another pass over other tokens; `other` keeps its own."""
         self._require(other.n_concepts)
         other._multiply()
+        self._pairs.merge(other._pairs)
         self.tokens += other.tokens
         self.frequency = self.frequency + other.frequency
-        self._pairs.merge(other._pairs)
 
     @property
     def counts(self) -> csr_array:
@@ -70,6 +70,11 @@ class Cooccurrence:
     def weighted(self) -> csr_array:
         """D [m, m] float64, D[i, j] = Σ_p a_i(p) 1[a_j(p) > 0]: row i is weighted by i's own activation."""
         return self._total().imag
+
+    @property
+    def most_partners(self) -> int | None:
+        """Partners kept of each concept; None: all."""
+        return self._pairs.most_partners
 
     @property
     def missed(self) -> np.ndarray:

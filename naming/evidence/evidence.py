@@ -7,6 +7,7 @@ each concept is strongest; its mean features. Passes over other images merge; a 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,11 +23,30 @@ from .features import FeatureMeans
 from .peaks import image_codes, strongest_of_image
 from .regions import RegionPairs
 
+PARTS = ("tokens", "images", "regions", "exemplars", "examples", "features")
 _REMEDY = "gather it again (`insight relate`)"
 
 
 class Evidence:
-    """Streaming evidence on m concepts over images of one grid."""
+    """Streaming evidence on m concepts over images of one grid of patches, h · w tokens each; d features a token.
+
+    `most_partners`: how many partners of each concept the pairs keep (default: all that met); what that misses is
+    bounded, see `Cooccurrence` and `RegionPairs`. With 512 at m = 65,536 and d = 768 everything held is about 6 GB, and
+    up to 15 GB while sums are merged, for 10^9 tokens as for any number.
+    """
+
+    tokens: Cooccurrence
+    """Pairs on one token."""
+    images: Cooccurrence
+    """Pairs in one image: the same over each image's largest activations; its `tokens` are images."""
+    regions: RegionPairs
+    """Pairs of regions: on each other, covering each other, beside each other."""
+    exemplars: Exemplars
+    """The 30 strongest tokens of each concept, as published."""
+    examples: Exemplars
+    """The strongest token of each of the 30 images in which a concept is strongest: to be looked at."""
+    features: FeatureMeans
+    """Mean features of each concept's tokens, by fold of images."""
 
     def __init__(self, n_concepts: int, grid: tuple[int, int], dim: int, *, most_partners: int | None = None) -> None:
         self.n_concepts, self.grid, self.dim = n_concepts, (int(grid[0]), int(grid[1])), dim
@@ -60,16 +80,10 @@ class Evidence:
 
     def merge(self, other: Evidence) -> None:
         """Add a pass over other images; `other` keeps its own."""
-        if (other.n_concepts, other.grid, other.dim) != (self.n_concepts, self.grid, self.dim):
-            expected = f"{self.n_concepts} concepts on {self.grid} with {self.dim} features"
-            found = f"{other.n_concepts} on {other.grid} with {other.dim}"
-            raise InsightError(f"Evidence: expected {expected}, found {found}")
-        self.tokens.merge(other.tokens)
-        self.images.merge(other.images)
-        self.regions.merge(other.regions)
-        self.exemplars.merge(other.exemplars)
-        self.examples.merge(other.examples)
-        self.features.merge(other.features)
+        if other._about() != self._about():
+            raise InsightError(f"Evidence: expected {self._about()} as here, found {other._about()}")
+        for name in PARTS:
+            getattr(self, name).merge(getattr(other, name))
         self.images_seen += other.images_seen
 
     def save(self, folder: Path | str) -> None:
@@ -79,23 +93,23 @@ class Evidence:
         """
         folder = Path(folder)
         (folder / "evidence.json").unlink(missing_ok=True)
-        for name in ("tokens", "images", "regions", "exemplars", "examples", "features"):
+        for name in PARTS:
             getattr(self, name).save(folder / f"{name}.npz")
-        about = {"n_concepts": self.n_concepts, "grid": self.grid, "dim": self.dim, "images": self.images_seen}
-        write_json(folder / "evidence.json", {**about, "most_partners": self.most_partners})
+        write_json(folder / "evidence.json", {**self._about(), "images": self.images_seen})
 
     @classmethod
     def load(cls, folder: Path | str) -> Evidence:
         """Read what `save` wrote; `InsightError` names what is missing or damaged."""
         folder = Path(folder)
-        about = read_json(folder / "evidence.json")
+        path = folder / "evidence.json"
+        if not path.exists():
+            raise InsightError(f"{folder}: expected finished evidence, found no evidence.json; {_REMEDY}")
+        about = read_json(path)
         try:
             height, width = about["grid"]
-            partners = about["most_partners"]
-            loaded = cls(about["n_concepts"], (height, width), about["dim"], most_partners=partners)
+            loaded = cls(about["n_concepts"], (height, width), about["dim"], most_partners=about["most_partners"])
             loaded.images_seen = int(about["images"])
-        except (KeyError, TypeError, ValueError) as error:
-            path = folder / "evidence.json"
+        except (InsightError, KeyError, TypeError, ValueError) as error:
             raise InsightError(f"{path}: expected what describes evidence, found {error!r}; {_REMEDY}") from None
         loaded.tokens = Cooccurrence.load(folder / "tokens.npz")
         loaded.images = Cooccurrence.load(folder / "images.npz")
@@ -103,9 +117,17 @@ class Evidence:
         loaded.exemplars = Exemplars.load(folder / "exemplars.npz")
         loaded.examples = Exemplars.load(folder / "examples.npz")
         loaded.features = FeatureMeans.load(folder / "features.npz")
-        for name in ("tokens", "images", "regions", "exemplars", "examples", "features"):
-            found = getattr(loaded, name).n_concepts
-            if found != loaded.n_concepts:
-                expected = f"{loaded.n_concepts} concepts as in evidence.json"
-                raise InsightError(f"{folder / name}.npz: expected {expected}, found {found}; {_REMEDY}")
+        parts = {name: getattr(loaded, name) for name in PARTS}
+        sizes = {name: part.n_concepts for name, part in parts.items()}
+        sizes |= {"grid": loaded.regions.grid, "dim": loaded.features.dim}
+        expected = dict.fromkeys(PARTS, loaded.n_concepts) | {"grid": loaded.grid, "dim": loaded.dim}
+        bounds = {parts[name].most_partners for name in ("tokens", "images", "regions")}
+        if sizes != expected or bounds != {loaded.most_partners}:
+            found = f"{sizes}, most_partners {bounds}"
+            raise InsightError(f"{folder}: expected {loaded._about()} in all files, found {found}; {_REMEDY}")
         return loaded
+
+    def _about(self) -> dict[str, Any]:
+        """What two passes must share to be merged."""
+        about = {"n_concepts": self.n_concepts, "grid": list(self.grid), "dim": self.dim}
+        return {**about, "most_partners": self.most_partners}

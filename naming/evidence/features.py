@@ -69,13 +69,12 @@ class FeatureMeans:
 
     def means(self) -> np.ndarray:
         """float32 [FOLDS, m, d]: mean feature of each concept in each fold; zeros where it never fires."""
-        sums = self._sums.reshape(FOLDS, self.n_concepts, self.dim)
-        return _divided(sums, self.weight[..., None])
+        folds = np.split(self._sums, FOLDS)
+        return np.stack([_divided(sums, weight) for sums, weight in zip(folds, self.weight)])
 
     def mean(self) -> np.ndarray:
         """float32 [m, d]: mean feature of each concept over all images; zeros where it never fires."""
-        sums = self._sums.reshape(FOLDS, self.n_concepts, self.dim).sum(0)
-        return _divided(sums, self.weight.sum(0)[:, None])
+        return _divided(self._sums.reshape(FOLDS, self.n_concepts, self.dim).sum(0), self.weight.sum(0))
 
     @property
     def centre(self) -> np.ndarray:
@@ -93,13 +92,15 @@ class FeatureMeans:
         remedy = "count the codes again (`insight relate`)"
         arrays = read_npz(path, ["means", "weight", "total", "tokens"], remedy)
         means, weight = arrays["means"], arrays["weight"]
-        if means.ndim != 3 or weight.shape != means.shape[:2] or len(means) != FOLDS:
-            raise InsightError(f"{path}: expected means [{FOLDS}, m, d] and weights, found {means.shape}; {remedy}")
+        found = f"{means.shape}, {weight.shape}, {arrays['total'].shape}"
+        if means.ndim != 3 or found != f"{(FOLDS, *means.shape[1:])}, {means.shape[:2]}, {means.shape[2:]}":
+            raise InsightError(f"{path}: expected means [{FOLDS}, m, d], weights and a total, found {found}; {remedy}")
         loaded = cls(*means.shape[1:])
         loaded.tokens, loaded.weight, loaded._all = int(arrays["tokens"]), weight, arrays["total"]
-        loaded._sums = (means * weight[..., None]).reshape(loaded._sums.shape)
+        loaded._sums = (means * weight[..., None]).reshape(loaded._sums.shape)  # float32 times float64: float64
         return loaded
 
 
-def _divided(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0).astype(np.float32)
+def _divided(sums: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """float32 rows sums / weight, zeros where the weight is 0."""
+    return (sums / np.where(weight > 0, weight, 1.0)[:, None]).astype(np.float32)

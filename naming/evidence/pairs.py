@@ -1,7 +1,8 @@
 """Sums over ordered pairs of concepts, sparse: exact, or with a bounded number of partners for each concept.
 
-In: sparse matrices [m, m] of what one part of the data adds. Out: their sum. Memory: 12 bytes of pattern and 16 a plane
-for each pair that ever met, up to three times that while sums are merged; no array has m² cells.
+In: sparse matrices [m, m] of what one part of the data adds. Out: their sum. Memory: 4 bytes of pattern and 8 a number
+for each pair that is held (all that ever met, or at most 2 · m · most_partners), up to three times that while sums are
+merged; no array has m² cells.
 """
 
 from __future__ import annotations
@@ -18,18 +19,20 @@ Planes = tuple[csr_array, ...]
 
 
 class PairSums:
-    """Sums of complex matrices [m, m] of one pattern ("planes"), each holding two real numbers a pair.
+    """Sums of matrices [m, m] of one pattern ("planes"), real or complex: a complex one holds two numbers a pair.
 
-    The real part of the first plane counts: whole numbers > 0, and every other number is at most a constant times it.
-    With `most_partners` = c each row keeps its c pairs of largest credit beside its diagonal (Misra and Gries 1982;
-    mergeable by Agarwal et al. 2012). Credit grows with the count. A row of more than 2c pairs gives up its (c + 1)-th
-    largest credit: that much is taken from every credit of the row, and pairs left without are dropped.
+    The real part of the first plane counts: whole numbers > 0, and no other number exceeds a constant times it.
 
-    Bound: a pair lacks at most `missed`[i] of its true count, and `missed`[i] <= (row i's counts) / (c + 1).
-    Proof: a pair was counted less its credit only by what was taken from its row while it was held, and when dropped it
-    had no credit left, so it lost at most the sum of what was taken, which is `missed`. Each time δ was taken from at
-    least c + 1 credits, so all credit ever given to the row, its counts, is at least (c + 1) times that sum.
-    A pair that was never dropped has its exact numbers, and nothing is dropped where no row has more than c partners.
+    With `most_partners` = c each row keeps c pairs beside its diagonal, those of largest credit (Misra and Gries 1982,
+    merged as by Agarwal et al. 2012). Credit grows with the count. A row of more than 2c partners gives up its
+    (c + 1)-th largest credit: so much is taken from every credit of the row, and pairs left without are dropped.
+
+    Bound: a pair lacks at most `missed`[i] of its true count (and the constant times that of its other numbers), and
+    `missed`[i] <= (true counts of row i off the diagonal) / (c + 1).
+    Proof: a pair's count exceeds its credit by what was taken from its row while it was held. When it is dropped its
+    credit is no more than what is taken then, so it never lost more than all that was ever taken, which is `missed`.
+    What is taken once is taken from c + 1 credits or more, and all credit that a row was ever given is its counts.
+    So a pair that was never dropped has its exact numbers; where no row has more than c partners, all are exact.
     """
 
     def __init__(self, n_concepts: int, n_planes: int = 1, most_partners: int | None = None) -> None:
@@ -49,8 +52,9 @@ class PairSums:
 
     def merge(self, other: PairSums) -> None:
         """Add the sums of another part of the data; `other` keeps its own."""
-        if (self.most_partners is None) != (other.most_partners is None):
-            raise InsightError("expected sums that are both exact or both bounded (`most_partners`), found one of each")
+        if other.most_partners != self.most_partners:
+            found = f"{self.most_partners} and {other.most_partners}"
+            raise InsightError(f"expected sums of the same `most_partners`, found {found}; gather both alike")
         planes = other._merged()
         self.missed = self.missed + other.missed
         if planes is not None:
@@ -68,11 +72,10 @@ class PairSums:
         planes = self._merged()
         if planes is None:
             n_planes = self.n_planes + (self.most_partners is not None)
-            planes = (csr_array((self.n_concepts,) * 2, dtype=np.complex128),) * n_planes
-        pattern, credit = planes[0], np.zeros(0)
+            planes = (csr_array((self.n_concepts,) * 2, dtype=np.float64),) * n_planes
+        pattern = planes[0]
         values = {f"plane{number}": plane.data for number, plane in enumerate(planes[: self.n_planes])}
-        if self.most_partners is not None:
-            credit = planes[-1].data.real
+        credit = planes[-1].data if self.most_partners is not None else np.zeros(0)
         limit = np.array(self.most_partners or 0)
         state = {"offsets": pattern.indptr, "concepts": pattern.indices, "credit": credit, "missed": self.missed}
         return {prefix + name: array for name, array in {**state, **values, "most_partners": limit}.items()}
@@ -91,8 +94,8 @@ class PairSums:
         if state["missed"].shape != (n_concepts,):
             raise ValueError(f"missed of {n_concepts} concepts expected, {state['missed'].shape} found")
         restored.missed = state["missed"].astype(np.float64)
-        values = [state[f"plane{number}"].astype(np.complex128) for number in range(n_planes)]
-        values += [state["credit"].astype(np.float64)] if restored.most_partners else []
+        values = [state[f"plane{number}"] for number in range(n_planes)]
+        values += [state["credit"]] if restored.most_partners else []
         shape = (n_concepts, n_concepts)
         planes = tuple(csr_array((value, state["concepts"], state["offsets"]), shape=shape) for value in values)
         for plane in planes:
@@ -110,8 +113,10 @@ class PairSums:
             self._join()
 
     def _join(self) -> None:
-        pairs = zip(self._sums.pop(), self._sums.pop())
-        self._sums.append(self._pruned(tuple(one + other for one, other in pairs), slack=2))
+        one, other = self._sums.pop(), self._sums.pop()
+        first = one[0] + other[0]
+        rest = (_like(first, (mine + yours).data) for mine, yours in zip(one[1:], other[1:]))
+        self._sums.append(self._pruned((first, *rest), slack=2))
 
     def _merged(self) -> Planes | None:
         while len(self._sums) > 1:
@@ -130,6 +135,8 @@ class PairSums:
         partner = pattern.indices != row
         partners = np.bincount(row[partner], minlength=self.n_concepts)
         crowded = partners > slack * c
+        if not crowded.any():
+            return planes
         entries = np.flatnonzero(partner & crowded[row])
         credit = planes[-1].data
         order = np.lexsort((-credit[entries], row[entries]))
@@ -138,11 +145,11 @@ class PairSums:
         taken[crowded] = credit[entries[order[starts + c]]]
         self.missed += taken
         credit = credit - np.where(partner, taken[row], 0.0)
-        kept = ~partner | (credit > 0)
-        offsets = np.concatenate([[0], np.cumsum(kept)])[pattern.indptr].astype(pattern.indptr.dtype)
-        values = [*(plane.data for plane in planes[:-1]), credit]
-        shape = pattern.shape
-        return tuple(csr_array((value[kept], pattern.indices[kept], offsets), shape=shape) for value in values)
+        kept = np.flatnonzero(~partner | (credit > 0))
+        offsets = np.searchsorted(kept, pattern.indptr).astype(pattern.indptr.dtype)
+        values = [plane.data[kept] for plane in (*planes[:-1], _like(pattern, credit))]
+        first = csr_array((values[0], pattern.indices[kept], offsets), shape=pattern.shape)
+        return (first, *(_like(first, value) for value in values[1:]))
 
 
 def _like(pattern: csr_array, values: np.ndarray) -> csr_array:

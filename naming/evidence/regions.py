@@ -106,8 +106,16 @@ class RegionPairs:
         return self._beside.total()[0].real.astype(np.int64)
 
     @property
+    def most_partners(self) -> int | None:
+        """Partners kept of each concept in each pattern; None: all."""
+        return self._on.most_partners
+
+    @property
     def missed(self) -> np.ndarray:
-        """float64 [m]: at most so much is missing from any of row i's four numbers on regions; 0 where exact."""
+        """float64 [m]: at most so many patches are missing from row i of `inside`; 0 where exact.
+
+        And at most as much from the other three numbers, none of which exceeds `inside`.
+        """
         self._pairs()
         return self._on.missed
 
@@ -120,15 +128,8 @@ class RegionPairs:
     def save(self, path: Path | str) -> None:
         """Write an npz: `grid`, `sizes` (rows: images, regions, area), and the state of both sums."""
         self._count()
-        write_npz(
-            path,
-            {
-                "grid": np.array(self.grid),
-                "sizes": self._sizes,
-                **self._on.arrays("on_"),
-                **self._beside.arrays("beside_"),
-            },
-        )
+        own = {"grid": np.array(self.grid), "sizes": self._sizes}
+        write_npz(path, own | self._on.arrays("on_") | self._beside.arrays("beside_"))
 
     @classmethod
     def load(cls, path: Path | str) -> RegionPairs:
@@ -181,7 +182,7 @@ def _overlaps(regions: Regions, m: int) -> tuple[csr_array, np.ndarray]:
 def _standing(regions: Regions, first: np.ndarray, overlap: csr_array, union: np.ndarray) -> Planes:
     """inside + i · covered_images and cover + i · cover_squares. `first`: a concept's first region of each image."""
     n, m = overlap.shape
-    portion = overlap.data / union
+    portion = overlap.data.astype(np.float64) / union
     patches = np.repeat(regions.area, np.diff(overlap.indptr))  # of the region in each row
     cover = _like(overlap, patches * (portion + 1j * portion * portion))
     inside = _half(overlap, regions.area, regions.concept)
@@ -249,8 +250,9 @@ def _collapsed(matrix: csr_array, starts: np.ndarray) -> csr_array:
 
 
 def _sums(matrix: csr_array, starts: np.ndarray) -> csr_array:
-    """`_collapsed` as complex128, its rows sorted."""
-    return _collapsed(matrix, starts).astype(np.complex128).tocsc().tocsr()
+    """`_collapsed` in double precision, its rows sorted."""
+    double = np.complex128 if np.iscomplexobj(matrix.data) else np.float64
+    return _collapsed(matrix, starts).astype(double).tocsc().tocsr()
 
 
 def _without_zeros(matrix: csr_array) -> csr_array:
