@@ -12,12 +12,15 @@ IRREGULAR = {
     "wives": "wife", "shelves": "shelf", "halves": "half", "loaves": "loaf", "calves": "calf", "hooves": "hoof",
     "scarves": "scarf", "elves": "elf", "tomatoes": "tomato", "potatoes": "potato", "mangoes": "mango",
     "mosquitoes": "mosquito", "volcanoes": "volcano", "buffaloes": "buffalo", "grey": "gray",
+    "lens": "lens", "lenses": "lens",
 }  # fmt: skip
 ENDINGS = (
     (re.compile(r"(\w\w)ies$"), r"\1y"),
     (re.compile(r"(ch|sh|x|z|ss)es$"), r"\1"),
     (re.compile(r"([^sui'])s$"), r"\1"),
 )
+ALIKE = ((re.compile(r"(\w\w)ie$"), r"\1y"), (re.compile(r"se$"), "s"))
+"""Ends that plurals do not keep apart: "cookies" may be of "cookie" or "cooky", "buses" of "bus" or "buse"."""
 SPELLINGS = ((re.compile(r"(\w\w)our$"), r"\1or"), (re.compile(r"(\w)tre$"), r"\1ter"))
 
 
@@ -31,9 +34,11 @@ def _singular(word: str) -> str:
     if word in IRREGULAR:
         return IRREGULAR[word]
     for ending, replacement in ENDINGS:
-        singular, found = ending.subn(replacement, word)
+        word, found = ending.subn(replacement, word)
         if found:
-            return singular
+            break
+    for ending, replacement in ALIKE:
+        word = ending.sub(replacement, word)
     return word
 
 

@@ -21,6 +21,10 @@ from naming import word_key
         ("theatre", "theater"),
         ("gray wolf", "grey wolf", "grey wolves"),
         ("potato", "potatoes"),
+        ("hoodie", "hoodies"),
+        ("bus", "buses"),
+        ("lens", "lenses"),
+        ("horse", "horses"),
     ],
 )
 def test_forms_of_one_word_share_a_key(forms):
@@ -36,6 +40,8 @@ def test_forms_of_one_word_share_a_key(forms):
         ("cactus", "cacti top"),
         ("palm", "palm tree"),
         ("ox", "fox"),
+        ("hors", "horn"),
+        ("lens", "len"),
     ],
 )
 def test_different_words_have_different_keys(one, other):
