@@ -94,35 +94,42 @@ def _draw_name(pencil: ImageDraw.ImageDraw, row: SheetRow, top: int) -> None:
 
 
 def _draw_relatives(pencil: ImageDraw.ImageDraw, relatives: Sequence[Relatives], top: int) -> None:
+    """Each group in at most two lines, the label before the names; "…" where there is no room for the next one."""
     width, bold, plain = WIDTH - _EDGE - _RELATIVES_AT, _font(15, bold=True), _font(16)
     y = top
     for group in relatives:
+        indent = round(bold.getlength(group.label)) + 10
         names = [*group.names, *([f"and {group.others:,} more"] if group.others else [])]
-        lines = _wrap(names, ", ", plain, width, lines=2)
-        if y + 19 + 20 * len(lines) > top + _ROW - 12:
+        lines = _wrap(names, ", ", plain, width, lines=2, indent=indent)
+        if y + 21 * len(lines) > top + _ROW - 24:
             pencil.text((_RELATIVES_AT, y), "…", SOFT, bold)
             return
-        pencil.text((_RELATIVES_AT, y), group.label, group.colour, bold)
-        y += 19
-        for line in lines:
-            pencil.text((_RELATIVES_AT, y), line, INK, plain)
-            y += 20
-        y += 4
+        pencil.text((_RELATIVES_AT, y + 1), group.label, group.colour, bold)
+        for number, line in enumerate(lines):
+            pencil.text((_RELATIVES_AT + (0 if number else indent), y), line, INK, plain)
+            y += 21
+        y += 7
     if not relatives:
         pencil.text((_RELATIVES_AT, y), "no relatives found", SOFT, plain)
 
 
-def _wrap(parts: Sequence[str], joint: str, font: ImageFont.FreeTypeFont, width: int, *, lines: int) -> list[str]:
-    """The parts joined, as at most so many lines of that width, broken between parts; the last is cut if need be."""
-    found = [""]
+def _wrap(
+    parts: Sequence[str], joint: str, font: ImageFont.FreeTypeFont, width: int, *, lines: int, indent: int = 0
+) -> list[str]:
+    """The parts joined, as at most so many lines of that width, broken between parts; the last is cut if need be.
+
+    The first line is narrower by `indent`.
+    """
+    found, room = [""], width - indent
     for part in map(_one_line, parts):
         longer = found[-1] + joint + part if found[-1] else part
-        if found[-1] and font.getlength(longer) > width and len(found) < lines:
+        if found[-1] and font.getlength(longer) > room and len(found) < lines:
             found[-1] += joint.rstrip()
             found.append(part)
+            room = width
         else:
             found[-1] = longer
-    return [_cut(line, font, width) for line in found if line]
+    return [_cut(line, font, width if number else width - indent) for number, line in enumerate(found)]
 
 
 def _cut(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:

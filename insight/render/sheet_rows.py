@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 MOST = 200
 """Rows of a sheet; a longer picture is one that many programs do not open."""
-_NAMED = 6
-"""Relatives of a kind that are named; the others are counted."""
+_NAMED = 5
+"""Titles a line of children and the like has; the other relatives are counted."""
 
 
 def sheet_rows(model: ConceptModel, folder: Path, photos: Path, concepts: Iterable[int]) -> list[SheetRow]:
@@ -43,11 +43,11 @@ def sheet_rows(model: ConceptModel, folder: Path, photos: Path, concepts: Iterab
         share = entry.frequency / max(model.relations.tokens, 1)
         facts = [f"concept {concept} · level {entry.level} · on {100 * share:.2g} % of patches"]
         if entry.stability is not None:
-            facts.append(f"found again in {entry.stability:.0%} of resamples")
+            facts.append(f"stable in {entry.stability:.0%} of resamples")
         if entry.edited:
             facts.append("edited by a person")
         if entry.alternatives:
-            facts.append(f"also: {', '.join(entry.alternatives[:4])}")
+            facts.append(f"{'also' if entry.name else 'perhaps'}: {', '.join(entry.alternatives[:4])}")
         crops = _crops(examples[concept], photos, view, (height, width))
         rows.append(SheetRow(entry.title, entry.confidence, facts, crops, _relatives(model, concept)))
     return rows
@@ -64,31 +64,25 @@ def _relatives(model: ConceptModel, concept: int) -> list[Relatives]:
     parents: dict[str | None, list[str]] = {"kind-of": [], "part-of": [], None: []}
     for parent in graph.parents(concept).tolist():
         edge = graph.edge(concept, parent)
-        parents[edge.kind].append(f"{_title(model, parent)} {edge.weight:.2f}")
+        parents[edge.kind].append(f"{model.concepts[parent].title} {edge.weight:.2f}")
     kinds, parts = (graph.children(concept, kind).tolist() for kind in ("kind-of", "part-of"))
     rest = [child for child in graph.children(concept).tolist() if child not in {*kinds, *parts}]
-    groups = (
-        ("a kind of", parents["kind-of"], BLUE),
-        ("a part of", parents["part-of"], ORANGE),
-        ("belongs to", parents[None], GREY),
-        ("its kinds", _counted(model, kinds), BLUE),
-        ("its parts", _counted(model, parts), ORANGE),
-        ("to it belong", _counted(model, rest), GREY),
-        ("the same as", _counted(model, graph.synonyms_of(concept).tolist()), GREY),
-        ("stands beside", _counted(model, graph.context(concept).tolist()), GREEN),
-    )
-    return [
-        Relatives(label, names[:_NAMED], max(0, len(names) - _NAMED), colour)
-        for label, names, colour in groups
-        if names
+    found = [
+        Relatives("a kind of", parents["kind-of"], 0, BLUE),
+        Relatives("a part of", parents["part-of"], 0, ORANGE),
+        Relatives("belongs to", parents[None], 0, GREY),
+        _together(model, "its kinds", kinds, BLUE),
+        _together(model, "its parts", parts, ORANGE),
+        _together(model, "to it belong", rest, GREY),
+        _together(model, "the same as", graph.synonyms_of(concept).tolist(), GREY),
+        _together(model, "stands beside", graph.context(concept).tolist(), GREEN),
     ]
+    return [group for group in found if group.names]
 
 
-def _counted(model: ConceptModel, concepts: Sequence[int]) -> list[str]:
-    """Their titles, each once, with how many concepts have it."""
-    titles = Counter(_title(model, concept) for concept in concepts)
-    return [title if count == 1 else f"{title} × {count}" for title, count in titles.items()]
-
-
-def _title(model: ConceptModel, concept: int) -> str:
-    return model.concepts[concept].title
+def _together(model: ConceptModel, label: str, concepts: Sequence[int], colour: tuple[int, int, int]) -> Relatives:
+    """Concepts by title, each once with how many have it: those with a name first, then the others by number."""
+    named_first = sorted(concepts, key=lambda concept: model.concepts[concept].name is None)
+    titles = list(Counter(model.concepts[concept].title for concept in named_first).items())
+    shown = [title if count == 1 else f"{title} × {count}" for title, count in titles[:_NAMED]]
+    return Relatives(label, shown, sum(count for _, count in titles[_NAMED:]), colour)
