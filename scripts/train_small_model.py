@@ -32,7 +32,7 @@ from scripts.small_model.photos import cached, counts, held_out_photos, linked, 
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS, LR = 3000, 2e-3  # by scripts/small_model/trials.py
-SHIPPED = ("config.json", "sae.safetensors", "relations.npz", "examples.parquet", "concepts.parquet")
+SHIPPED = ("config.json", "sae.safetensors", "relations.npz", "examples.parquet", "concepts.parquet", "embeddings.npz")
 LARGEST = 10_000_000  # bytes
 
 

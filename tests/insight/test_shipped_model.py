@@ -101,6 +101,7 @@ def test_the_shipped_model_is_small_and_holds_no_photograph() -> None:
         "card.json",
         "concepts.parquet",
         "config.json",
+        "embeddings.npz",
         "examples.parquet",
         "relations.npz",
         "sae.safetensors",
