@@ -6,7 +6,7 @@ synonym and context, and is kept in `relations.npz` (`file.py`) with the mean co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,9 @@ from .edges import KINDS, Edges, Kind
 
 if TYPE_CHECKING:
     import networkx
+
+Rows = tuple[np.ndarray, np.ndarray]
+"""CSR of edges by concept: offsets int64 [m + 1], rows of the edge arrays."""
 
 
 @dataclass(frozen=True)
@@ -133,31 +136,25 @@ class ConceptGraph:
 
     def parents(self, concept: int, kind: Kind | None = None) -> np.ndarray:
         """int32: the direct parents of a concept (of one kind), the surest first."""
-        rows = self._row(concept)
-        return self.parent_ids[rows[self._of_kind(rows, kind)]]
+        return self.parent_ids[self._edges_from(self._up, concept, kind)]
 
     def children(self, concept: int, kind: Kind | None = None) -> np.ndarray:
         """int32: the concepts that have this one as a direct parent (of one kind), the surest first."""
-        offsets, edges = self._by_parent
-        concept = self.synonyms[concept]
-        rows = edges[offsets[concept] : offsets[concept + 1]]
-        return self.child_ids[rows[self._of_kind(rows, kind)]]
+        return self.child_ids[self._edges_from(self._down, concept, kind)]
 
     def kinds_around(self, concept: int) -> dict[int, Kind]:
         """The kind of the edge to each direct parent and child, where one was told; none of them is both."""
-        offsets, edges = self._by_parent
-        own = self.synonyms[concept]
-        up, down = self._row(concept), edges[offsets[own] : offsets[own + 1]]
+        up, down = self._edges_from(self._up, concept), self._edges_from(self._down, concept)
         others, kinds = np.append(self.parent_ids[up], self.child_ids[down]), self.kind[np.append(up, down)]
         return {int(other): KINDS[kind] for other, kind in zip(others, kinds, strict=True) if kind >= 0}
 
     def ancestors(self, concept: int) -> np.ndarray:
         """int32: every concept that parents of parents lead to, the nearest first."""
-        return self._reached(concept, self.parents)
+        return self._reached(concept, self._up, self.parent_ids)
 
     def descendants(self, concept: int) -> np.ndarray:
         """int32: every concept that children of children lead to, the nearest first."""
-        return self._reached(concept, self.children)
+        return self._reached(concept, self._down, self.child_ids)
 
     def paths(self, concept: int) -> Iterator[tuple[int, ...]]:
         """Every way from a concept over its parents up to one that has none, the surest parents first.
@@ -244,27 +241,30 @@ class ConceptGraph:
 
         return read_relations(path)
 
-    def _row(self, concept: int) -> np.ndarray:
-        concept = self.synonyms[concept]
-        low = self.offsets[concept]
-        return low + np.flatnonzero(self.direct[low : self.offsets[concept + 1]])
-
-    def _of_kind(self, rows: np.ndarray, kind: Kind | None) -> np.ndarray:
+    def _edges_from(self, table: Rows, concept: int, kind: Kind | None = None) -> np.ndarray:
+        """Rows of the edge arrays: a concept's direct edges of one kind in `_up` or `_down`."""
+        offsets, rows = table
+        own = self.synonyms[concept]
+        rows = rows[offsets[own] : offsets[own + 1]]
         if kind is None:
-            return np.ones(len(rows), bool)
+            return rows
         if kind not in KINDS:
             raise InsightError(f"expected a kind of edge, {' or '.join(KINDS)}, found {kind!r}")
-        return self.kind[rows] == KINDS.index(kind)
+        return rows[self.kind[rows] == KINDS.index(kind)]
 
-    def _reached(self, concept: int, step: Callable[[int], np.ndarray]) -> np.ndarray:
-        start = int(self.synonyms[concept])
-        found: dict[int, None] = {start: None}  # in the order of discovery
-        queue = [start]
-        for here in queue:
-            new = [there for there in step(here).tolist() if there not in found]
-            found.update(dict.fromkeys(new))
-            queue.extend(new)
-        return np.array(queue[1:], np.int32)
+    def _reached(self, concept: int, table: Rows, ends: np.ndarray) -> np.ndarray:
+        """Breadth first, a step for all concepts of one distance; each edge that leads on is looked at once."""
+        offsets, rows = table
+        seen = np.zeros(self.n_concepts, bool)
+        steps = [np.array([self.synonyms[concept]], np.int32)]
+        seen[steps[0]] = True
+        while len(here := steps[-1]):
+            starts, counts = offsets[here], offsets[here + 1] - offsets[here]
+            places = np.arange(counts.sum()) + np.repeat(starts - counts.cumsum() + counts, counts)
+            further = np.unique(ends[rows[places]])
+            steps.append(further[~seen[further]])
+            seen[steps[-1]] = True
+        return np.concatenate(steps[1:])
 
     @cached_property
     def _groups(self) -> tuple[np.ndarray, np.ndarray]:
@@ -273,8 +273,14 @@ class ConceptGraph:
         return order.astype(np.int32), self.synonyms[order]
 
     @cached_property
-    def _by_parent(self) -> tuple[np.ndarray, np.ndarray]:
-        """CSR by parent of the direct edges: offsets [m + 1], rows of the edge arrays."""
+    def _up(self) -> Rows:
+        """The direct edges by child, the surest first."""
+        rows = np.flatnonzero(self.direct)
+        return _offsets(self.child_ids[rows], self.n_concepts), rows
+
+    @cached_property
+    def _down(self) -> Rows:
+        """The direct edges by parent, the surest first."""
         rows = np.flatnonzero(self.direct)
         rows = rows[np.lexsort((self.child_ids[rows], -self.weights[rows], self.parent_ids[rows]))]
         return _offsets(self.parent_ids[rows], self.n_concepts), rows
