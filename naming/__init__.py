@@ -22,8 +22,10 @@ from .relations.build import build_graph, check_rules
 from .relations.candidates import containment
 from .relations.graph import ConceptGraph
 from .relations.published import published_graph
+from .words.composition import Composed, compose
 from .words.lists import LISTS, load_phrases
 from .words.phrases import WordList
+from .words.titles import of_parent, tell_apart, with_article
 from .words.vocabulary import TEMPLATES, Vocabulary
 from .words.wordforms import word_key
 from .words.wordnet import WordNet
@@ -36,6 +38,7 @@ __all__ = [
     "Accuracy",
     "Agreement",
     "Clues",
+    "Composed",
     "ConceptGraph",
     "Confidence",
     "Cooccurrence",
@@ -65,6 +68,7 @@ __all__ = [
     "calibration_error",
     "check_rules",
     "command_namer",
+    "compose",
     "concept_embeddings",
     "containment",
     "cosine_agreement",
@@ -77,11 +81,14 @@ __all__ = [
     "name_signals",
     "name_stability",
     "names_from",
+    "of_parent",
     "prompt_of",
     "published_graph",
     "region_embeddings",
     "resampled_embeddings",
     "soft_wpmi",
     "strongest_of_image",
+    "tell_apart",
+    "with_article",
     "word_key",
 ]

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from .wordforms import IRREGULAR, word_key
+from .wordforms import word_key
 
 UNCOUNTED = set(
     "air art asphalt bacon bamboo bread broccoli butter cardboard cement chalk champagne cheese chocolate clay "
@@ -26,7 +26,7 @@ UNCOUNTED = set(
 """Stuff: words that stand without an article."""
 ONLY_ONE = set("sky sea ocean ground sun moon earth world horizon background foreground".split())
 """There is one in a picture: words that stand with "the"."""
-PLURAL = set("cattle police sheep deer".split())
+PLURAL = set("cattle children deer feet geese men mice oxen people police sheep teeth women".split())
 NO_PLURAL = re.compile(r"(ss|us|is|lens|canvas|atlas|gas|news|christmas)$")
 THINGS = re.compile(
     r"(build|ceil|paint|rail|awn|earr|wedd|dwell|cross|draw|carv|engrav|mould|mold|dress|pudd|duckl|dumpl)ing$"
@@ -44,7 +44,7 @@ def with_article(phrase: str) -> str:
     head = words[-1] if words else ""
     if head in ONLY_ONE:
         return f"the {phrase}"
-    plural = head in PLURAL or head in IRREGULAR or (head.endswith("s") and not NO_PLURAL.search(head))
+    plural = head in PLURAL or (head.endswith("s") and not NO_PLURAL.search(head))
     action = head.endswith("ing") and len(head) > 6 and not THINGS.search(head)
     if plural or action or head in UNCOUNTED or not head[:1].isascii() or not head:
         return phrase
