@@ -87,8 +87,9 @@ def edit(model: Model, subcommand: Annotated[_Chosen, tyro.conf.arg(name="")]) -
     Edits lie in MODEL/edits.json, apply whenever the model is read, and are carried over when it is built again.
     """
     from ..edits import Edits
+    from ..models import own_folder
 
-    subcommand(Edits(model))
+    subcommand(Edits(own_folder(model)))
 
 
 def _list(edits: Edits) -> None:

@@ -28,10 +28,11 @@ def name(
         min_confidence: Concepts whose best word is right with less than this probability stay without a name, and keep
             it as a guess; 0 names all.
     """
+    from ..models import own_folder
     from ..pipeline import name_concepts
 
     names = name_concepts(
-        model,
+        own_folder(model),
         vocabulary=vocabulary,
         mode=mode,
         templates=templates,

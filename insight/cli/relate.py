@@ -31,10 +31,11 @@ def relate(
     import os
 
     from ..cache import FeatureCache
+    from ..models import own_folder
     from ..pipeline import relate_concepts
 
     graph = relate_concepts(
-        model,
+        own_folder(model),
         FeatureCache.open(cache),
         threshold=threshold,
         min_support=min_support,

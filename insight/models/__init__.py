@@ -46,6 +46,15 @@ def model_folder(name: Path | str) -> Path:
     )
 
 
+def own_folder(path: Path) -> Path:
+    """The folder of a model that is to be changed; `InsightError` for the name of a shipped one, or no model."""
+    if found_at(path / "config.json") != FILE and str(path) in shipped_models():
+        raise InsightError(
+            f"{path}: comes with the package and is not written to; copy {model_folder(path)} and name the copy"
+        )
+    return model_folder(path)
+
+
 def _from_hub(repository: str) -> Path:
     from huggingface_hub import snapshot_download
 

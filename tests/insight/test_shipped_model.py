@@ -93,6 +93,25 @@ def test_a_photo_called_like_the_shipped_model_needs_its_folder(
 
 
 @shipped
+@pytest.mark.parametrize("command", [["name", "small"], ["edit", "small", "hide", "3"]])
+def test_the_shipped_model_is_not_written_to(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = {path.name: path.read_bytes() for path in model_folder(MODEL).iterdir()}
+    assert f"copy {model_folder(MODEL)} and name the copy" in fails(command, capsys)
+    assert {path.name: path.read_bytes() for path in model_folder(MODEL).iterdir()} == before
+
+
+def test_commands_that_write_want_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (["name", "absent"], ["edit", "absent", "list"]):
+        assert "absent: no model here" in fails(command, capsys)
+
+
+@shipped
 def test_the_shipped_model_is_small_and_holds_no_photograph() -> None:
     folder = model_folder(MODEL)
     files = {file.name: file for file in folder.iterdir()}
