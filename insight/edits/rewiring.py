@@ -107,17 +107,14 @@ class Rewiring:
         heights = _heights(edges, m)
         direct = np.ones(len(edges), bool) if heights is None else direct_edges(edges.child, edges.parent, heights)
         wanted = [child * m + parent for child, parent in self._wanted]
-        return replace(
-            ConceptGraph.from_edges(
-                edges,
-                direct=direct | np.isin(edges.child * m + edges.parent, wanted),
-                frequency=self._measured.frequency,
-                tokens=self._measured.tokens,
-                mean_codes=self._measured.mean_codes,
-                synonyms=self._synonyms,
-                contexts=self._contexts,
-            ),
-            titles=self._measured.titles,
+        return ConceptGraph.from_edges(
+            edges,
+            direct=direct | np.isin(edges.child * m + edges.parent, wanted),
+            frequency=self._measured.frequency,
+            tokens=self._measured.tokens,
+            mean_codes=self._measured.mean_codes,
+            synonyms=self._synonyms,
+            contexts=self._contexts,
         )
 
     def _relabel(self, old: set[int], new: int) -> None:
