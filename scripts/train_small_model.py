@@ -23,11 +23,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from insight.cache import FeatureCache
+from insight.concept import load_concepts
 from insight.pipeline import name_concepts, relate_concepts, train_dictionary
+from naming import ConceptGraph
 from sae import Evaluation, SparseAutoencoder, evaluate
 from sae.errors import InsightError
 from sae.files import read_json, write_json
-from scripts.small_model.card import card_of, write_markdown
+from scripts.small_model.card import card_of, contents, write_markdown
 from scripts.small_model.photos import cached, counts, held_out_photos, linked, training_photos
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,8 +65,10 @@ def main() -> None:
 
     before, after = (measure(sae, unseen, device) for sae in (whole, SparseAutoencoder.from_pretrained(model)))
     rounding = after["fvu"][-1] / before["fvu"][-1] - 1
+    concepts = load_concepts(model / "concepts.parquet", whole.config.n_concepts)
+    holds = contents(concepts, ConceptGraph.load(model / "relations.npz"))
     sizes = {name: (model / name).stat().st_size for name in SHIPPED}
-    card = card_of(read_json(model / "config.json"), counts(photos), counts(held_out), after, rounding, sizes)
+    card = card_of(read_json(model / "config.json"), counts(photos), counts(held_out), after, rounding, holds, sizes)
     ship(model, arguments.out, card)
 
 

@@ -6,13 +6,16 @@ In: counts and measures. Out: a dictionary for `card.json`, and the same as Mark
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from insight.concept import Concept
+from naming import ConceptGraph
+from naming.relations.edges import KINDS
 from sae import Evaluation
 from sae.files import read_json
 
@@ -79,6 +82,8 @@ explanation = model.explain("photo.jpg")
 
 {dictionary} Made by `scripts/train_small_model.py`, seed {seed}; `card.json` has everything below as numbers.
 
+It holds {holds}. A concept without a name is one whose best name was too unsure; it is called by its number.
+
 ## Learnt from
 
 {sets}
@@ -116,11 +121,13 @@ def card_of(
     held_out: Mapping[str, int],
     measured: Evaluation,
     rounding: float,
+    holds: Mapping[str, int],
     files: Mapping[str, int],
 ) -> dict[str, Any]:
     """The card: `photos` and `held_out` count photographs by set, `measured` is on the latter.
 
-    `config` is the model's config.json; `rounding` the relative change of FVU by float16; `files` bytes by name.
+    `config` is the model's config.json; `rounding` the relative change of FVU by float16; `holds` counts what
+    `contents` does; `files` bytes by name.
     """
     settings, trained = config["train"], config["quality"]
     passes = settings["steps"] * settings["batch_size"] / config["data"]["n_tokens"]
@@ -143,6 +150,7 @@ def card_of(
             "trials": read_json(TRIALS),
         },
         "backbone": config["backbone"],
+        "holds": dict(holds),
         "relations": config["relations"],
         "names": config["names"],
         "quality": {"photographs it learnt from": _kept(trained), "photographs held out": _kept(measured)},
@@ -153,6 +161,20 @@ def card_of(
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
+    }
+
+
+def contents(concepts: Sequence[Concept], graph: ConceptGraph) -> dict[str, int]:
+    """How many concepts have a name, how many relations of each kind there are."""
+    named = sum(concept.name is not None for concept in concepts)
+    kinds = {f"{kind} relations": int((graph.kind[graph.direct] == i).sum()) for i, kind in enumerate(KINDS)}
+    untold = int((graph.kind[graph.direct] < 0).sum())
+    return {
+        "concepts": len(concepts),
+        "concepts with a name": named,
+        **kinds,
+        "relations of no told kind": untold,
+        "pairs that stand beside each other": len(graph.contexts),
     }
 
 
@@ -170,6 +192,7 @@ def write_markdown(path: Path, card: Mapping[str, Any]) -> None:
             sets="\n".join(sets),
             unused=card["what was not used"],
             never=", ".join(f"{count:,} of {name}" for name, count in card["held out"].items()),
+            holds=", ".join(f"{count:,} {what}" for what, count in card["holds"].items()),
             quality="\n".join(_row(*both) for both in zip(quality, numbers, quality.values(), strict=True)),
             rounding=card["change of held-out fvu by float16"],
             limits="\n".join(f"- {line}" for line in card["what it is not"]),

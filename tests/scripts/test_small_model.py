@@ -3,16 +3,21 @@
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.sparse import csr_array
 
 from insight import InsightError
+from insight.concept import unnamed
+from naming import ConceptGraph
+from naming.relations.edges import Edges
 from scripts import train_small_model
 from scripts.small_model import photos as gathered
-from scripts.small_model.card import SETS, card_of, write_markdown
+from scripts.small_model.card import SETS, card_of, contents, write_markdown
 
 HELD_OUT = {"coco": ["b.jpg"], "imagenet": ["n1/y.jpg"]}
 
@@ -84,7 +89,8 @@ def a_card() -> dict:
         "quality": quality,
     }
     counts = Counter(dict.fromkeys(SETS, 7))
-    return card_of(config, counts, {"msrc": 5}, quality, 1e-5, {"config.json": 100})
+    holds = {"concepts": 64, "concepts with a name": 31}
+    return card_of(config, counts, {"msrc": 5}, quality, 1e-5, holds, {"config.json": 100})
 
 
 def test_only_what_explaining_needs_is_put_in_place_with_the_card(model: Path, tmp_path: Path) -> None:
@@ -114,8 +120,24 @@ def test_the_card_for_a_person_has_every_licence_and_number(tmp_path: Path) -> N
     text = (tmp_path / "README.md").read_text()
     assert all(licence in text for _, licence in SETS.values())
     assert all(f"- 7 of {name}" in text for name, _ in SETS.values())
-    assert "64 concepts" in text
+    assert "64 concepts, about 8" in text
+    assert "31 concepts with a name" in text
     assert "| 35 | 0.500 · 0.250 | 8.0 | 0.0% |" in text
     assert "5 of MSRC-v2" in text
     assert "0.0010% of itself" in text
     assert "{" not in text
+
+
+def test_what_the_model_holds_is_counted() -> None:
+    child, parent, kind = np.array([0, 1, 2, 3, 3]), np.array([4, 4, 4, 4, 2]), np.array([0, 1, 1, -1, 0], np.int8)
+    edges = replace(Edges.unmeasured(child, parent, np.full(5, 0.8)), kind=kind)
+    graph = ConceptGraph.from_edges(
+        edges,
+        direct=np.array([True, True, True, False, True]),
+        frequency=np.arange(5),
+        tokens=10,
+        mean_codes=csr_array((5, 5), dtype=np.float32),
+    )
+    concepts = unnamed([0] * 5, range(5), [0.0] * 5)
+    concepts[2] = replace(concepts[2], name="wheel")
+    assert list(contents(concepts, graph).values()) == [5, 1, 2, 2, 0, 0]
