@@ -19,6 +19,8 @@ from insight.cache import FeatureCache
 from insight.cli import COMMANDS, main
 from insight.data.demo import fetch_photos
 
+from .cache.stand_in import contents
+
 BUILD = ["--concepts", "256", "--k", "8", "--steps", "60"]
 
 
@@ -158,9 +160,9 @@ def test_info_says_what_a_cache_and_a_model_are(built: Path, capsys: pytest.Capt
 
 
 def test_building_again_changes_nothing(built: Path, photos: Path, words: Path) -> None:
-    before = {path.name: path.read_bytes() for path in built.iterdir()}
+    before = contents(built)
     main(["build", str(photos), "--out", str(built), "--vocabulary", str(words), "--device", "cpu", *BUILD])
-    assert {path.name: path.read_bytes() for path in built.iterdir()} == before
+    assert contents(built) == before
 
 
 def test_bad_photos_are_listed_and_the_good_ones_kept(photos: Path, tmp_path: Path) -> None:
