@@ -203,7 +203,7 @@ def _q_values(gain: Float[Tensor, " n"], of_decoys: Float[Tensor, " k"]) -> Floa
     values, order = gain.double().sort()
     others = of_decoys.double().sort().values
     targets = len(values) - torch.searchsorted(values, values)
-    decoys = (len(others) - torch.searchsorted(others, values)) * len(values) / len(others)
+    decoys = (len(others) - torch.searchsorted(others, values)).double() * len(values) / len(others)
     rate = ((1 + decoys) / targets).clamp(max=1).masked_fill(values <= 0, 1.0)
     least = rate.cummin(0).values  # thresholds rise
     return torch.empty_like(least).index_copy_(0, order, least)

@@ -87,10 +87,10 @@ def test_what_loses_by_an_attribute_has_no_gain_and_is_not_accepted(space, gener
 
 
 def test_a_part_is_named_by_its_whole_where_the_vector_says_so(space, generator):
-    nouns = ["wheel"] * 60
-    embeddings = noisy(["wheel of a car"] * 30 + ["wheel"] * 30, space, generator, noise=0.2)
-    composed = compose(embeddings, space.names(embeddings, nouns), WORDS, space, wholes=[("car",)] * 60)
-    assert composed.accepted() == ("wheel of a car",) * 30 + (None,) * 30
+    truth = ["wheel of a car"] * 20 + ["wheel"] * 80
+    embeddings = noisy(truth, space, generator, noise=0.2)
+    composed = compose(embeddings, space.names(embeddings, ["wheel"] * 100), WORDS, space, wholes=[("car",)] * 100)
+    assert composed.accepted(0.3) == ("wheel of a car",) * 20 + (None,) * 80
 
 
 def test_only_phrases_that_are_needed_are_embedded_each_once(space, generator):
