@@ -18,7 +18,7 @@ from .edges import KINDS, UNTOLD, Edges
 SAME = 0.5
 """Mean cover from which child and parent stand on the same region: most of the parent's region is the child's.
 
-This constant and the next three were set by looking at edges of a dictionary of 2,048 concepts on 5,163 training photos.
+This and the next three constants were set by looking at edges of a dictionary of 2,048 concepts on training photos.
 Mean covers fill 0 to 0.9 without a gap; from a half on children are kinds (bathroom of room, red panda of animal),
 under a quarter mostly parts (collar and shirt front of a man, pictures of a room). What lies between stays untold.
 """
@@ -34,7 +34,8 @@ anything (the blur behind birds: 0.04 ± 0.13); wheels of vehicles are at 1 (0.0
 
 def with_kinds(edges: Edges, regions: RegionPairs) -> Edges:
     """The edges with cover, its standard deviation, and kind."""
-    seen = np.maximum(values_at(regions.inside, edges.child, edges.parent), 1)
+    inside = values_at(regions.inside, edges.child, edges.parent)
+    seen = np.where(inside > 0, inside, np.nan)  # without a region on the parent nothing is known of its cover
     mean = values_at(regions.cover, edges.child, edges.parent) / seen
     square = values_at(regions.cover_squares, edges.child, edges.parent) / seen
     spread = np.sqrt(np.maximum(square - mean**2, 0))
