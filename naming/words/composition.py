@@ -42,6 +42,7 @@ MOST_ATTRIBUTES = 5
 DECOYS = 4
 """For each concept. It and they need at most 50 phrases, most of them shared with others: about 14 are embedded."""
 MOST_WHOLES = 2
+BLOCK = 4096
 STEM = 4
 """Letters: words that begin with the same ones say a thing twice ("mountainous mountain")."""
 
@@ -106,9 +107,10 @@ def compose(
     targets = normalize(embeddings[tried].detach().cpu().float(), dim=1)
     sides = torch.cat([targets, _decoys(targets, [lexicon[nouns[concept]] for concept in tried], seed)])
 
-    toward = sides @ lexicon[attributes.phrases].T
-    toward = toward - toward[: len(tried)].mean(0)
-    near = toward.topk(min(4 * MOST_ATTRIBUTES, len(attributes))).indices.tolist()
+    toward = lexicon[attributes.phrases].T
+    usual = targets.mean(0) @ toward
+    tops = min(4 * MOST_ATTRIBUTES, len(attributes))  # some will not fit the noun
+    near = [row for block in sides.split(BLOCK) for row in (block @ toward - usual).topk(tops).indices.tolist()]
     choices = [
         _choices(nouns[concept], [attributes.phrases[i] for i in row], wholes[concept])
         for concept, row in zip(tried * (1 + DECOYS), near, strict=True)
