@@ -13,7 +13,7 @@ from .edges import VERBS
 from .export import chosen_edges, plain
 from .graph import ConceptGraph, kind_name
 
-SPECIAL = frozenset("\"#&;<>`\\[](){}|'%*_~$@")
+SPECIAL = frozenset("\"#&;:<>`\\[](){}|'%*_~$@")
 """Quotes, brackets and what stands for entities, tags, Markdown, comments and formulas in a label."""
 
 
