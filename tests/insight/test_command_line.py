@@ -126,6 +126,15 @@ def test_concepts_shows_where_each_is_strongest(built: Path, photos: Path, tmp_p
         assert all(str(relative) in data["names"] for relative in (card["id"], *card["parents"], *card["children"]))
 
 
+def test_concepts_draws_a_contact_sheet(built: Path, photos: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    main(["concepts", str(built), "--top", "4", "--png", str(sheet), "--photos", str(photos), "--device", "cpu"])
+    with Image.open(sheet) as picture:
+        assert picture.width == 1600
+        assert picture.height > 4 * 150
+        assert len(picture.convert("RGB").getcolors(maxcolors=10**7)) > 10_000  # photographs are in it
+
+
 def test_parents_and_children_mirror_each_other(built: Path) -> None:
     graph = ConceptModel.from_pretrained(built).relations
     for concept in range(graph.n_concepts):

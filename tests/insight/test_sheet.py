@@ -12,6 +12,7 @@ from torch import Tensor
 
 from insight import ConceptModel, InsightError
 from insight.backbones import Backbone, DenseFeatures
+from insight.cli import main
 from insight.concept import unnamed
 from insight.examples import Example, save_examples
 from insight.render.sheet import CROP, WIDTH, Relatives, SheetRow, draw_sheet
@@ -169,3 +170,10 @@ def test_crops_come_from_the_photos_that_are_there(model: ConceptModel, tmp_path
 def test_a_sheet_of_a_whole_dictionary_is_refused(model: ConceptModel, tmp_path: Path) -> None:
     with pytest.raises(InsightError, match="at most 200 concepts on a contact sheet, found 201; use --top"):
         sheet_rows(model, tmp_path, tmp_path, [0] * 201)
+
+
+def test_a_sheet_needs_photographs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["concepts", str(tmp_path), "--png", str(tmp_path / "sheet.png")])
+    assert stop.value.code == 2
+    assert "sheet.png: expected --photos FOLDER" in capsys.readouterr().err
