@@ -21,7 +21,7 @@ def describe_model(config: dict[str, Any]) -> dict[str, str]:
         facts["never active"] = f"{quality['dead']:.1%} of the concepts"
     if relations := config.get("relations"):
         share, lift = relations["threshold"], relations["min_lift"]
-        facts["parents"] = f"active on over {share:.0%} of the child, {lift} times as often as anywhere"
+        facts["parents"] = f"active on over {share:.0%} of the child, {lift} times as often as on concepts like it"
     if names := config.get("names"):
         facts["names"] = f"nearest of {names['phrases']:,} phrases ({names['vocabulary']}, mode {names['mode']})"
     return facts
