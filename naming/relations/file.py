@@ -55,11 +55,11 @@ def write_relations(graph: ConceptGraph, path: Path | str) -> None:
 
 def read_relations(path: Path | str) -> ConceptGraph:
     """Read what `write_relations` wrote; `InsightError` when it is missing, older, damaged or at odds with itself."""
-    names = ["tokens", "offsets", *EDGES, *CONCEPTS, *CONTEXT, *MEAN_CODES]
-    arrays = read_npz(path, names, f"a file of an earlier version lacks some; {REMEDY}")
-    version = read_npz(path, ["format_version"], REMEDY)["format_version"]
+    read_npz(path, ["offsets"], REMEDY)
+    version = read_npz(path, ["format_version"], f"it is of an earlier version; {REMEDY}")["format_version"]
     if version.shape or version != FORMAT:
         raise InsightError(f"{path}: expected relations of format {FORMAT}, found {version}; {REMEDY}")
+    arrays = read_npz(path, ["tokens", "offsets", *EDGES, *CONCEPTS, *CONTEXT, *MEAN_CODES], REMEDY)
     m = len(arrays["frequency"])
     try:
         mean_codes = _matrix(arrays, *MEAN_CODES, m=m)
