@@ -20,7 +20,9 @@ from .names.nearest import Names, name_concepts
 from .names.signals import SIGNALS, name_signals, name_stability
 from .relations.build import build_graph, check_rules
 from .relations.candidates import containment
-from .relations.graph import ConceptGraph
+from .relations.context import ContextPairs
+from .relations.edges import KINDS
+from .relations.graph import ConceptGraph, Edge
 from .relations.published import published_graph
 from .words.composition import Composed, compose
 from .words.lists import LISTS, load_phrases
@@ -32,6 +34,7 @@ from .words.wordnet import WordNet
 
 __all__ = [
     "FOLDS",
+    "KINDS",
     "LISTS",
     "SIGNALS",
     "TEMPLATES",
@@ -41,8 +44,10 @@ __all__ = [
     "Composed",
     "ConceptGraph",
     "Confidence",
+    "ContextPairs",
     "Cooccurrence",
     "Coverage",
+    "Edge",
     "EdgePrecision",
     "Evidence",
     "Exemplars",
