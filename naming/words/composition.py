@@ -14,7 +14,9 @@ at least t, about as many are there by chance as decoys do, divided by the numbe
 q-value (target-decoy estimate of the false discovery rate: Elias and Gygi, 2007; Barber and Candès, 2015).
 
 What this does not say is that the phrase is right. It says that the concept's vector leans to it more than chance would
-have it; whether the text space puts an attribute where eyes see it is the encoder's affair.
+have it; whether the text space puts an attribute where eyes see it is the encoder's affair, and a concept that is two
+things leans to both ("fruiting parrot": parrots and bananas). With `small`, 2,048 concepts of 5,376 photos, nothing
+reaches a q-value of 0.1; of the fifty largest gains a third are apt to the eye, another third half so.
 """
 
 from __future__ import annotations
