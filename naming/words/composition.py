@@ -16,7 +16,8 @@ q-value (target-decoy estimate of the false discovery rate: Elias and Gygi, 2007
 What this does not say is that the phrase is right. It says that the concept's vector leans to it more than chance would
 have it; whether the text space puts an attribute where eyes see it is the encoder's affair, and a concept that is two
 things leans to both ("fruiting parrot": parrots and bananas). With `small`, 2,048 concepts of 5,376 photos, nothing
-reaches a q-value of 0.1; of the fifty largest gains a third are apt to the eye, another third half so.
+reaches a q-value of 0.1; of the 52 largest gains 17 are apt to the eye and 12 half so where concepts are decoded with
+their parents, 7 and 15 where they are the mean feature of their regions.
 """
 
 from __future__ import annotations
