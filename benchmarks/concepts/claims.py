@@ -22,8 +22,7 @@ Claim = dict[str, Any]
 HEADLINE = f"top-1 {KIND}"
 GAIN, OF_ALL, OF_CHANCE = 1.3, 1.5, 3.0
 """What is aimed at: ours over `parents`, the surest half over all names, edges over chance."""
-ASKED_EDGES = {(OUR_GRAPH, KIND_OF, related.KIND_BY_MASKS), (OUR_GRAPH, PART_OF, related.PART_BY_MASKS)}
-FOUND_AGAIN = related.HELD
+ASKED_EDGES = {(OUR_GRAPH, KIND_OF, related.KIND_BY_MASKS, BOTH), (OUR_GRAPH, PART_OF, related.PART_BY_MASKS, BOTH)}
 NAMES_OF = {KIND_OF: related.KIND_BY_NAMES, PART_OF: related.PART_BY_NAMES}
 UNITLESS = (WU_PALMER, COSINE)
 WPMI_GAIN = f"{WPMI}, {ABOVE}"
@@ -70,20 +69,26 @@ def _abstention(rows: Sequence[Row]) -> list[Claim]:
 def _edges(rows: Sequence[Row]) -> list[Claim]:
     claims = []
     for row in _find(rows, part="edges", figure="precision over chance"):
-        judged = f"{row['judge']} ({sum(row['judged']):,} judged)"
-        what = f"{row['graph']}, {row['kind']}: right by {judged}, times chance"
-        if (row["graph"], row["kind"], row["judge"]) in ASKED_EDGES:
+        what = f"{_edges_of(row)} ({sum(row['judged']):,} judged), times chance"
+        if _is_asked(row):
             claims.append(_claim(what, row, f"at least {OF_CHANCE:g}", row["value"] >= OF_CHANCE))
         elif row["kind"] == ALL or row["kind"] in row["judge"] or row["judge"] == NAMES_OF[row["kind"]]:
             claims.append(_claim(what, row))
     for row in _find(rows, part="edges", figure="precision"):
-        if (row["graph"], row["kind"], row["judge"]) in ASKED_EDGES or row["judge"] == FOUND_AGAIN:
-            what = f"{row['graph']}, {row['kind']}: right by {row['judge']}"
-            claims.append(_claim(what, row, unit="share"))
-    for row in _find(rows, part="edges", figure="precision", judge=FOUND_AGAIN):
+        if _is_asked(row) or row["judge"] == related.HELD:
+            claims.append(_claim(_edges_of(row), row, unit="share"))
+    for row in _find(rows, part="edges", figure="precision", judge=related.HELD):
         number = {"value": round(sum(row["edges"]) / len(row["edges"])), "interval": None}
         claims.append(_claim(f"{row['graph']}, {row['kind']}: edges of a dictionary", number, unit="edges"))
     return claims
+
+
+def _edges_of(row: Row) -> str:
+    return f"{row['graph']}, {row['kind']}: right by {row['judge']}, {row['data']}"
+
+
+def _is_asked(row: Row) -> bool:
+    return (row["graph"], row["kind"], row["judge"], row["data"]) in ASKED_EDGES
 
 
 def _shares(rows: Sequence[Row]) -> list[Claim]:

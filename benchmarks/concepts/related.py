@@ -17,7 +17,7 @@ from benchmarks.concepts.dictionary import Dictionary
 from benchmarks.concepts.draws import Draws, interval, ratio, share
 from benchmarks.concepts.material import Masked
 from benchmarks.concepts.references import Labelled, rows_of
-from benchmarks.concepts.rows import Row
+from benchmarks.concepts.rows import BOTH, Row
 from naming import ConceptGraph, Judge, Names, WordNet, by_containment, by_names, edge_precision
 from naming.relations.published import THRESHOLD
 from sae import SparseCodes
@@ -28,6 +28,7 @@ KINDS: dict[str, int | None] = {ALL: None, KIND_OF: 0, PART_OF: 1}
 """Kinds of edges, and how `ConceptGraph.kind` says them."""
 KIND_BY_MASKS, PART_BY_MASKS = "kind-of by masks", "part-of by masks"
 KIND_BY_NAMES, PART_BY_NAMES = "hypernyms of names", "meronyms of names"
+WORDS, PHOTOS = "WordNet", "held-out photographs"
 HELD, HELD_BY = "found again", "activation on the parent's"
 INSIDE, COVERED = 0.75, 0.5
 """A part stands on the whole with three of four patches, and leaves half of the whole's patches bare."""
@@ -45,33 +46,33 @@ class Verdicts:
     chance: np.ndarray
 
 
-Key = tuple[str, str, str]
-"""Graph, kind of edge, judge."""
+Key = tuple[str, str, str, str]
+"""Graph, kind of edge, judge, and the photographs or words that it judges by."""
 
 
 def judge_edges(
     dictionary: Dictionary, masked: Sequence[Masked], labelled: Sequence[Labelled], names: Names
 ) -> dict[Key, Verdicts]:
-    """The verdicts on both graphs. What several data sets can judge is judged by each, as edges of their own."""
+    """The verdicts on both graphs; those by masks by both data sets together, and by each alone."""
     wordnet = WordNet.load()
     first = [phrases[0] if phrases else None for phrases in names.phrases]
-    tokens = dictionary.asked.tokens
-    held_by = by_containment(tokens)
-    judges: dict[str, list[Judge]] = {
-        KIND_BY_MASKS: [kinds_by_masks(some, wordnet) for some in labelled],
-        PART_BY_MASKS: [
-            parts_by_masks(dictionary.codes, one, some) for one, some in zip(masked, labelled, strict=True)
-        ],
-        KIND_BY_NAMES: [by_names(first, wordnet.is_kind_of)],
-        PART_BY_NAMES: [by_names(first, wordnet.is_part_of)],
-        HELD: [
-            Judge(lambda child, parent: held_by.right(child, parent) > THRESHOLD, held_by.children, held_by.parents)
-        ],
-        HELD_BY: [held_by],
+    held_by = by_containment(dictionary.asked.tokens)
+    held = Judge(lambda child, parent: held_by.right(child, parent) > THRESHOLD, held_by.children, held_by.parents)
+    kinds = {some.data: kinds_by_masks(some, wordnet) for some in labelled}
+    parts = {some.data: parts_by_masks(dictionary.codes, one, some) for one, some in zip(masked, labelled, strict=True)}
+    judges: dict[tuple[str, str], list[Judge]] = {
+        (KIND_BY_MASKS, BOTH): list(kinds.values()),
+        (PART_BY_MASKS, BOTH): list(parts.values()),
+        **{(KIND_BY_MASKS, data): [judge] for data, judge in kinds.items()},
+        **{(PART_BY_MASKS, data): [judge] for data, judge in parts.items()},
+        (KIND_BY_NAMES, WORDS): [by_names(first, wordnet.is_kind_of)],
+        (PART_BY_NAMES, WORDS): [by_names(first, wordnet.is_part_of)],
+        (HELD, PHOTOS): [held],
+        (HELD_BY, PHOTOS): [held_by],
     }
     graphs = {PUBLISHED_GRAPH: dictionary.whole.published, OUR_GRAPH: dictionary.whole.ours}
     return {
-        (graph, kind, judge): _verdicts(edges, number, some, dictionary.whole.levels)
+        (graph, kind, *judge): _verdicts(edges, number, some, dictionary.whole.levels)
         for graph, edges in graphs.items()
         for kind, number in KINDS.items()
         if number is None or graph == OUR_GRAPH
@@ -108,11 +109,11 @@ def parts_by_masks(codes: SparseCodes, masked: Masked, labelled: Labelled) -> Ju
 def edge_rows(by_seed: Sequence[dict[Key, Verdicts]], seed: int) -> list[Row]:
     """Precision, chance and their ratio, with intervals over parents drawn anew with all their edges."""
     rows: list[Row] = []
-    for graph, kind, judge in by_seed[0]:
-        found = [one[graph, kind, judge] for one in by_seed]
+    for graph, kind, judge, data in by_seed[0]:
+        found = [one[graph, kind, judge, data] for one in by_seed]
         draws = Draws.of_concepts([one.parent for one in found], seed)
         right, chance = share([one.right for one in found]), share([one.chance for one in found])
-        base: Row = {"part": "edges", "graph": graph, "kind": kind, "judge": judge}
+        base: Row = {"part": "edges", "graph": graph, "kind": kind, "judge": judge, "data": data}
         base |= {"edges": [one.edges for one in found], "judged": [len(one.right) for one in found]}
         for figure, of in (("precision", right), ("chance", chance)):
             row = {**base, "figure": figure, "value": draws.value(of), "interval": interval(draws.drawn(of))}
@@ -123,16 +124,28 @@ def edge_rows(by_seed: Sequence[dict[Key, Verdicts]], seed: int) -> list[Row]:
     return rows
 
 
+def any_of(judges: Sequence[Judge]) -> Judge:
+    """Right where one of several judges finds so, each of the edges whose two ends it can judge."""
+
+    def right(child: np.ndarray, parent: np.ndarray) -> np.ndarray:
+        return np.maximum.reduce([_can(judge, child, parent) * judge.right(child, parent) for judge in judges])
+
+    children = np.logical_or.reduce([judge.children for judge in judges])
+    return Judge(right, children, np.logical_or.reduce([judge.parents for judge in judges]))
+
+
+def _can(judge: Judge, child: np.ndarray, parent: np.ndarray) -> np.ndarray:
+    return judge.children[child] & judge.parents[parent]
+
+
 def _verdicts(graph: ConceptGraph, kind: int | None, judges: Sequence[Judge], levels: np.ndarray) -> Verdicts:
-    wanted = np.ones(len(graph.parent_ids), bool) if kind is None else graph.kind == kind
-    child, parent = graph.child_ids[wanted].astype(np.int64), graph.parent_ids[wanted].astype(np.int64)
-    found = [edge_precision(child, parent, judge, graph.frequency, levels, resamples=1) for judge in judges]
-    return Verdicts(
-        len(child),
-        np.concatenate([parent[one.judged] for one in found]),
-        np.concatenate([one.right for one in found]),
-        np.concatenate([one.chance for one in found]),
-    )
+    """Of edges that one of the judges can judge; another parent may be one that any of them knows."""
+    of_kind = np.ones(len(graph.parent_ids), bool) if kind is None else graph.kind == kind
+    child, parent = graph.child_ids[of_kind].astype(np.int64), graph.parent_ids[of_kind].astype(np.int64)
+    heard = np.logical_or.reduce([_can(judge, child, parent) for judge in judges])
+    child, parent = child[heard], parent[heard]
+    found = edge_precision(child, parent, any_of(judges), graph.frequency, levels, resamples=1)
+    return Verdicts(int(of_kind.sum()), parent[found.judged], found.right, found.chance)
 
 
 def _insides(codes: SparseCodes, masked: Masked) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

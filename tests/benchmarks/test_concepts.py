@@ -12,7 +12,7 @@ from benchmarks.concepts.modes import BEST
 from benchmarks.concepts.references import Labelled, best_labels, label_concepts
 from benchmarks.concepts.related import Verdicts, edge_rows, kinds_by_masks, parts_by_masks
 from benchmarks.concepts.rows import BOTH, OPEN, Table
-from naming import WordNet
+from naming import Judge, WordNet
 from sae import SparseCodes
 from sae.errors import InsightError
 
@@ -173,7 +173,7 @@ def test_a_part_stands_inside_the_label_of_its_whole_and_leaves_half_of_it_bare(
 
 
 def test_edges_of_several_dictionaries_are_pooled_beside_chance() -> None:
-    key = (related.OUR_GRAPH, related.KIND_OF, related.KIND_BY_MASKS)
+    key = (related.OUR_GRAPH, related.KIND_OF, related.KIND_BY_MASKS, BOTH)
     first = Verdicts(4, np.array([1, 1, 2]), np.array([1.0, 0.0, 1.0]), np.array([0.1, 0.3, 0.2]))
     second = Verdicts(2, np.array([5, 6]), np.array([1.0, 1.0]), np.array([0.5, 0.3]))
     rows = {row["figure"]: row for row in edge_rows([{key: first}, {key: second}], seed=0)}
@@ -182,3 +182,17 @@ def test_edges_of_several_dictionaries_are_pooled_beside_chance() -> None:
     assert rows["precision over chance"]["value"] == pytest.approx((2 / 3 + 1) / 2 / 0.3)
     assert rows["precision"]["edges"] == [4, 2]
     assert rows["precision"]["judged"] == [3, 2]
+
+
+def test_edges_that_one_of_two_data_sets_can_judge_are_right_where_either_says_so() -> None:
+    verdict = np.array([[True, False, True], [True, True, False], [True, True, True]])
+    everyone, nobody = np.ones(3, bool), np.zeros(3, bool)
+    first = Judge(lambda child, parent: verdict[child, parent], everyone, np.array([True, False, False]))
+    second = Judge(lambda child, parent: verdict.T[child, parent], np.array([True, False, False]), everyone)
+    both = related.any_of([first, second])
+    assert both.children.all()
+    assert both.parents.all()
+    child, parent = (np.array(side) for side in zip(*np.ndindex(3, 3), strict=True))
+    expected = (parent == 0) & verdict[child, parent] | (child == 0) & verdict.T[child, parent]
+    assert (both.right(child, parent) == expected).all()
+    assert not related.any_of([Judge(first.right, nobody, everyone)]).right(child, parent).any()
