@@ -119,14 +119,12 @@ def main(arguments: list[str] | None = None) -> None:
     rows += edge_rows([one.verdicts for one in replies], seed=0)
     for row in rows:
         show(row)
-    sets = [(one.name, len(one.photos)) for one in asked.masked]
-    sets.append((asked.captioned.name, len(asked.captioned.photos)))
     write_record(
         options.json,
         benchmark="naming",
         data={
-            "name": ", ".join(f"{name} ({photos:,})" for name, photos in sets),
-            "images": sum(photos for _, photos in sets),
+            "name": ", ".join(f"{name} ({photos:,})" for name, photos in asked.counts.items()),
+            "images": sum(asked.counts.values()),
             "split": "training photographs, to choose modes by" if options.dev else "test or held out",
         },
         settings=settings_of(options, cache, len(questions.open)),

@@ -16,8 +16,7 @@ import torch
 from benchmarks.concepts.material import Asked
 from insight.cache import FeatureCache
 from insight.pipeline import train_dictionary
-from naming import ConceptGraph, Evidence, published_graph
-from naming.relations.build import build_graph
+from naming import ConceptGraph, Evidence, build_graph, published_graph
 from sae import SparseAutoencoder, SparseCodes
 
 FEWEST = 20

@@ -51,7 +51,8 @@ GROUPS: dict[str, tuple[dict[str, str], ...]] = {
 }
 """What several labels of a set are together, level by level; * are all labels but the nameless. A concept may well
 stand for animals at large, or for a person from head to toe: no single label of the sets covers that."""
-CAPTIONED = 300
+MOST = {"coco": 300, "imagenet": 200}
+"""Photographs without masks that are asked about, as many as there are held out."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ class Asked:
     images: np.ndarray
     masked: tuple[Masked, ...]
     captioned: Captioned
+    counts: dict[str, int]
+    """Photographs of each set; those of ImageNet have neither masks nor captions, and edges alone are held to them."""
 
 
 def link_photos(data: Path, out: Path, part: Part, *, birds: Path | None = None, few: int | None = None) -> Path:
@@ -112,19 +115,17 @@ def link_photos(data: Path, out: Path, part: Part, *, birds: Path | None = None,
 
 
 def ask(data: Path, cache: FeatureCache) -> Asked:
-    """Which photographs of a cache are asked about: all with masks, and the first 300 with captions.
+    """Which photographs of a cache are asked about: all with masks, 300 with captions, 200 of ImageNet.
 
     The cache is of a folder that `link_photos` made. `InsightError` when it has none of a set.
     """
     ids = [Path(id) for id in cache.index["id"].to_pylist()]
-    of_set = {
-        folder: [image for image, id in enumerate(ids) if id.parts[0] == folder]
-        for folder in (*MASKED.values(), "coco")
-    }
+    folders = (*MASKED.values(), *MOST)
+    of_set = {folder: [image for image, id in enumerate(ids) if id.parts[0] == folder] for folder in folders}
     missing = [folder for folder, images in of_set.items() if not images]
     if missing:
         raise InsightError(f"{cache.folder}: expected photographs of {', '.join(missing)}, found none; link them first")
-    of_set["coco"] = of_set["coco"][:CAPTIONED]
+    of_set |= {folder: of_set[folder][:most] for folder, most in MOST.items()}
     images = np.array(sorted(image for found in of_set.values() for image in found))
     masked = []
     for name, folder in MASKED.items():
@@ -140,7 +141,8 @@ def ask(data: Path, cache: FeatureCache) -> Asked:
         np.searchsorted(images, of_set["coco"]),
         tuple(captions[ids[image].name] for image in of_set["coco"]),
     )
-    return Asked(cache, images, tuple(masked), captioned)
+    counts = {one.name: len(one.photos) for one in masked} | {captioned.name: len(captioned.photos)}
+    return Asked(cache, images, tuple(masked), captioned, counts | {"ImageNet": len(of_set["imagenet"])})
 
 
 def group_labels(

@@ -183,7 +183,7 @@ def test_the_benchmark_runs_on_any_backbone_with_a_text_space(data: Path, tmp_pa
     naming.main([*options, f"--json={tmp_path / 'test.json'}", "--concepts=128", "--steps=20"])
     record = json.loads((tmp_path / "test.json").read_text())
     assert record["data"]["split"] == "test or held out"
-    assert record["data"]["name"] == "MSRC-v2 (8), clothing parts (8), COCO val2017 (6)"
+    assert record["data"]["name"] == "MSRC-v2 (8), clothing parts (8), COCO val2017 (6), ImageNet (1)"
     named = [row for row in record["rows"] if row["part"] == "names"]
     assert {row["mode"] for row in named} == set(MODES)
     assert {row["vocabulary"] for row in named} == {OPEN, CLOSED}
@@ -194,4 +194,4 @@ def test_the_benchmark_runs_on_any_backbone_with_a_text_space(data: Path, tmp_pa
     naming.main([*options, f"--json={tmp_path / 'dev.json'}", "--concepts=128", "--steps=20", "--dev", "--seeds=2"])
     record = json.loads((tmp_path / "dev.json").read_text())
     assert record["data"]["split"] == "training photographs, to choose modes by"
-    assert record["data"]["name"] == "MSRC-v2 (8), clothing parts (8), COCO val2017 (2)"
+    assert record["data"]["name"] == "MSRC-v2 (8), clothing parts (8), COCO val2017 (2), ImageNet (7)"
