@@ -17,6 +17,7 @@ from .names.by_language_model import Clues, Namer, ask_names, command_namer, nam
 from .names.confidence import Confidence
 from .names.embeddings import Mode, concept_embeddings, region_embeddings, resampled_embeddings
 from .names.nearest import Names, name_concepts
+from .names.relatives import clues_of, titles_of
 from .names.signals import SIGNALS, name_signals, name_stability
 from .relations.build import build_graph, check_rules
 from .relations.candidates import containment
@@ -72,6 +73,7 @@ __all__ = [
     "by_names",
     "calibration_error",
     "check_rules",
+    "clues_of",
     "command_namer",
     "compose",
     "concept_embeddings",
@@ -94,6 +96,7 @@ __all__ = [
     "soft_wpmi",
     "strongest_of_image",
     "tell_apart",
+    "titles_of",
     "with_article",
     "word_key",
 ]

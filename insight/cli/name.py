@@ -1,5 +1,6 @@
 """`insight name`: what each concept is called."""
 
+import shlex
 from typing import Literal
 
 from ..defaults import MIN_CONFIDENCE, PRIOR
@@ -14,6 +15,8 @@ def name(
     templates: tuple[str, ...] = ("a photo of {}",),
     prior: float = PRIOR,
     min_confidence: float = MIN_CONFIDENCE,
+    attributes: str | None = None,
+    namer: str | None = None,
     device: Device = None,
 ) -> None:
     """Name every concept by the nearest words of a vocabulary and write them to MODEL/concepts.parquet.
@@ -27,7 +30,13 @@ def name(
         prior: What a word gains in cosine for each tenfold of its frequency in English; 0 is the published rule.
         min_confidence: Concepts whose best word is right with less than this probability stay without a name, and keep
             it as a guess; 0 names all.
+        attributes: List of adjectives (attributes: the one that comes with Insight, or a text file) by which concepts
+            that share a name are told apart where one fits more than chance would; with `small` hardly any does.
+        namer: Program with its arguments that asks a language model: it reads JSON lines {"id", "prompt"} and answers
+            {"id", "name"} for each (docs/concepts.md). Its answers are kept in MODEL/namer.jsonl.
     """
+    from naming import command_namer
+
     from ..models import own_folder
     from ..pipeline import name_concepts
 
@@ -38,6 +47,8 @@ def name(
         templates=templates,
         prior=prior,
         min_confidence=min_confidence,
+        attributes=attributes,
+        namer=command_namer(shlex.split(namer), answers=model / "namer.jsonl") if namer else None,
         device=pick_device(device),
     )
     print(f"{model}: named {names} concepts; next: insight explain {model} PHOTO --html explanation.html")

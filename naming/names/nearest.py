@@ -6,6 +6,7 @@ In: a unit vector for each concept and a `Vocabulary`. Out: `Names`, its nearest
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,8 @@ from sae.errors import InsightError
 
 from ..words.vocabulary import Vocabulary
 from ..words.wordforms import word_key
+
+_key = lru_cache(maxsize=1 << 16)(word_key)
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,6 @@ def name_concepts(
     phrases: list[tuple[str, ...]] = [()] * len(embeddings)
     scores: list[tuple[float, ...]] = [()] * len(embeddings)
     left = embeddings.abs().sum(1).nonzero().squeeze(1)
-    keys = [word_key(phrase) for phrase in vocabulary.phrases]
     reach = 2 * top
     while len(left):
         cosines, found = vocabulary.nearest(embeddings[left], reach, prior=prior)
@@ -50,7 +52,8 @@ def name_concepts(
         for concept, row, indices in zip(left.tolist(), cosines.tolist(), found.tolist(), strict=True):
             distinct: dict[str, tuple[str, float]] = {}
             for cosine, index in zip(row, indices, strict=True):
-                distinct.setdefault(keys[index], (vocabulary.phrases[index], cosine))
+                phrase = vocabulary.phrases[index]
+                distinct.setdefault(_key(phrase), (phrase, cosine))
             if len(distinct) < top and not exhausted:
                 short.append(concept)
                 continue
