@@ -17,38 +17,9 @@ from PIL import Image
 from insight import ConceptModel
 from insight.cache import FeatureCache
 from insight.cli import COMMANDS, main
-from insight.data.demo import fetch_photos
 
 from .cache.stand_in import contents
-
-BUILD = ["--concepts", "256", "--k", "8", "--steps", "60"]
-
-
-@pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """48 of the demo's photographs."""
-    folder = tmp_path_factory.mktemp("demo")
-    chosen = tmp_path_factory.mktemp("photos")
-    for photo in sorted(fetch_photos(folder).photos.glob("*.jpg"))[:48]:
-        shutil.copy(photo, chosen)
-    return chosen
-
-
-@pytest.fixture(scope="session")
-def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short vocabulary of one's own."""
-    file = tmp_path_factory.mktemp("words") / "words.txt"
-    listed = "bird beak feather wing water sky tree branch leaf grass rock duck penguin person"
-    file.write_text(listed.replace(" ", "\n"))
-    return file
-
-
-@pytest.fixture(scope="session")
-def built(photos: Path, words: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model made by `insight build`; its cache lies beside it."""
-    model = tmp_path_factory.mktemp("built") / "model"
-    main(["build", str(photos), "--out", str(model), "--vocabulary", str(words), "--device", "cpu", *BUILD])
-    return model
+from .conftest import BUILD
 
 
 def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
