@@ -22,10 +22,12 @@ class ConceptEvidence:
     """One concept as it stands in one picture.
 
     `activation` is the maximum of `map` [h, w], the concept's activation on each patch, in the feature units of the
-    backbone. `score` is the cosine of the name to the concept (None: it has no name yet), `alternatives` are further
-    names with theirs, best first. `parents` and `children` are concept ids: when the concept fires on a patch, its
-    parents nearly always fire there too. `kinds` says of those where it is known whether the child is a kind of the
-    parent or a part of it. `edited`: a person changed it (docs/editing.md).
+    backbone. `named`: the name is one; else it is a number, and `alternatives` are guesses. `score` is the cosine of
+    the name to the concept (None: not known), `alternatives` are further names with theirs, best first; `confidence` is
+    the estimated probability that the first of them all is right (None: not known). `parents` and `children` are
+    concept ids: when the concept fires on a patch, its parents nearly always fire there too. `kinds` says of those
+    where it is known whether the child is a kind of the parent or a part of it. `edited`: a person changed it
+    (docs/editing.md).
     """
 
     id: int
@@ -38,12 +40,25 @@ class ConceptEvidence:
     parents: tuple[int, ...]
     children: tuple[int, ...]
     kinds: Mapping[int, Kind] = field(default_factory=dict)
+    named: bool = True
+    confidence: float | None = None
     edited: bool = False
+
+    @property
+    def how_sure(self) -> str:
+        """How far to trust the name, for people; of a concept without one, its guesses."""
+        if not self.named:
+            return f"perhaps {', '.join(text for text, _ in self.alternatives[:2])}" if self.alternatives else ""
+        if self.confidence is not None:
+            return f"sure {self.confidence:.0%}"
+        return "" if self.score is None else f"name fits {self.score:.2f}"
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "name": self.name,
+            "named": self.named,
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
             "score": None if self.score is None else round(self.score, 4),
             "alternatives": [[text, round(score, 4)] for text, score in self.alternatives],
             "level": self.level,

@@ -185,6 +185,8 @@ class ConceptModel:
             parents=tuple(int(i) for i in self.relations.parents(concept)),
             children=tuple(int(i) for i in self.relations.children(concept)),
             kinds=self.relations.kinds_around(concept),
+            named=entry.name is not None,
+            confidence=entry.confidence,
             edited=entry.edited,
         )
 

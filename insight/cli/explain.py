@@ -58,6 +58,7 @@ def explain(
             for concept in explanation.concepts:
                 parents = ", ".join(explanation.belongs_to(concept))
                 name = f"{concept.name} (edited)" if concept.edited else concept.name
+                name += "" if concept.named or not concept.how_sure else f", {concept.how_sure}"
                 print(f"  {concept.activation:8.3f}  {name}" + (f"  ({parents})" if parents else ""))
 
 

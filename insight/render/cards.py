@@ -56,6 +56,8 @@ def concept_cards(
                     for example in shown
                     if example.image in opened
                 ],
+                named=entry.name is not None,
+                confidence=entry.confidence,
                 edited=entry.edited,
             )
         )

@@ -53,7 +53,7 @@ def draw_explanation(explanation: Explanation, path: Path, *, most: int) -> None
         title = _shorten(concept.name, 26)  # a name may hold dollar signs
         panel.set_title(title, fontsize=11, fontweight="bold", loc="left", pad=16, parse_math=False)
         parents = ", ".join(explanation.belongs_to(concept)[:2])
-        fit = "" if concept.score is None else f" · name fits {concept.score:.2f}"
+        fit = f" · {concept.how_sure}" if concept.how_sure else ""
         mark = " · edited" if concept.edited else ""
         subtitle = f"{concept.activation:.2f}{fit}{mark}" + (f" · {parents}" if parents else "")
         text = panel.text(0, 1.015, _shorten(subtitle, 42), transform=panel.transAxes, va="bottom", parse_math=False)

@@ -30,9 +30,10 @@ PHOTO_PIXELS = 640
 class ConceptCard:
     """One concept of the dictionary as the page shows it.
 
-    `score`: the name's cosine, None where it is not known; `share`: of the patches it is active on; `names`: of itself,
-    its parents and children; `kinds`: what the child is to the parent, where it is known; `examples`: crops around its
-    strongest patches; `edited`: a person changed it.
+    `named`: it has a name; else `name` is its number and `alternatives` are guesses. `confidence` that the first of
+    them is right, and `score`, the name's cosine: None where not known. `share`: of the patches it is active on.
+    `names`: of itself, its parents and children. `kinds`: what the child is to the parent, where it is known.
+    `examples`: crops around its strongest patches. `edited`: a person changed it.
     """
 
     id: int
@@ -46,6 +47,8 @@ class ConceptCard:
     kinds: Mapping[int, Kind]
     names: Mapping[int, str]
     examples: Sequence[Image.Image]
+    named: bool = True
+    confidence: float | None = None
     edited: bool = False
 
 
@@ -106,6 +109,8 @@ def _card_data(card: ConceptCard) -> dict[str, Any]:
     return {
         "id": card.id,
         "name": card.name,
+        "named": card.named,
+        "confidence": card.confidence,
         "score": card.score,
         "alternatives": list(card.alternatives),
         "level": card.level,

@@ -24,8 +24,8 @@ def test_dictionary_has_the_documented_shape_and_order(seed: int) -> None:
     values = json.loads(json.dumps(random_explanation(seed).to_dict()))
     assert list(values) == ["image", "backbone", "grid", "fvu", "concepts"]
     first = values["concepts"][0]
-    keys = ["id", "name", "score", "alternatives", "level", "activation", "map", "parents", "children"]
-    assert list(first) == [*keys, "kinds", "edited"]
+    keys = ["id", "name", "named", "confidence", "score", "alternatives", "level", "activation", "map", "parents"]
+    assert list(first) == [*keys, "children", "kinds", "edited"]
     assert [len(first["map"]), len(first["map"][0])] == values["grid"] == [4, 6]
     activations = [concept["activation"] for concept in values["concepts"]]
     assert activations == sorted(activations, reverse=True)
@@ -89,3 +89,17 @@ def test_names_cannot_break_out_of_the_page(seed: int, tmp_path: Path) -> None:
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert text.count("<script") == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"confidence": 0.794}, "sure 79%"),
+        ({"confidence": None}, "name fits 0.75"),
+        ({"confidence": None, "score": None}, ""),
+        ({"named": False, "confidence": 0.3}, "perhaps bill, nose"),
+        ({"named": False, "alternatives": ()}, ""),
+    ],
+)
+def test_how_sure_a_name_is_is_said_and_guesses_are_called_guesses(changes, said):
+    assert replace(random_explanation(0).concepts[0], **changes).how_sure == said
