@@ -5,8 +5,9 @@ same weighted by the row concept's activation; how often each fires. Both are sp
 memory O(pairs that ever met), 20 bytes each, and up to three times that while sums are merged. No array has m² cells.
 
 With `most_partners` = c the memory is bounded whatever comes: m · c pairs are held, for a while twice as many, 28 bytes
-each. At m = 65,536 and c = 512 that is 34 M pairs or 0.9 GB, and at most 5 GB while sums are merged, for 10^9 tokens as
-for any number; exact counts could come to m² = 4.3 · 10^9 pairs, 86 GB.
+each. At m = 65,536 and c = 512 that is 34 M pairs or 0.9 GB; with chunks and sums that are being merged 5 GB at most
+(measured on concepts drawn evenly, the worst case), for 10^9 tokens as for any number. Exact counts could come to
+m² = 4.3 · 10^9 pairs, 86 GB.
 """
 
 from __future__ import annotations

@@ -113,10 +113,8 @@ class PairSums:
             self._join()
 
     def _join(self) -> None:
-        one, other = self._sums.pop(), self._sums.pop()
-        first = one[0] + other[0]
-        rest = (_like(first, (mine + yours).data) for mine, yours in zip(one[1:], other[1:]))
-        self._sums.append(self._pruned((first, *rest), slack=2))
+        joined = _added(self._sums.pop(), self._sums.pop())  # which are held no longer while rows are cut
+        self._sums.append(self._pruned(joined, slack=2))
 
     def _merged(self) -> Planes | None:
         while len(self._sums) > 1:
@@ -131,7 +129,7 @@ class PairSums:
         pattern, lengths = planes[0], np.diff(planes[0].indptr)
         if c is None or not (lengths > slack * c).any():
             return planes
-        row = np.repeat(np.arange(self.n_concepts), lengths)
+        row = np.repeat(np.arange(self.n_concepts, dtype=np.int32), lengths)
         partner = pattern.indices != row
         partners = np.bincount(row[partner], minlength=self.n_concepts)
         crowded = partners > slack * c
@@ -139,17 +137,24 @@ class PairSums:
             return planes
         entries = np.flatnonzero(partner & crowded[row])
         credit = planes[-1].data
-        order = np.lexsort((-credit[entries], row[entries]))
+        order = entries[np.lexsort((-credit[entries], row[entries]))]
         starts = np.cumsum(partners[crowded]) - partners[crowded]
         taken = np.zeros(self.n_concepts)
-        taken[crowded] = credit[entries[order[starts + c]]]
+        taken[crowded] = credit[order[starts + c]]
         self.missed += taken
-        credit = credit - np.where(partner, taken[row], 0.0)
+        credit = credit.copy()
+        credit[entries] -= taken[row[entries]]
+        del entries, order, row
         kept = np.flatnonzero(~partner | (credit > 0))
         offsets = np.searchsorted(kept, pattern.indptr).astype(pattern.indptr.dtype)
         values = [plane.data[kept] for plane in (*planes[:-1], _like(pattern, credit))]
         first = csr_array((values[0], pattern.indices[kept], offsets), shape=pattern.shape)
         return (first, *(_like(first, value) for value in values[1:]))
+
+
+def _added(one: Planes, other: Planes) -> Planes:
+    first = one[0] + other[0]
+    return (first, *(_like(first, (mine + yours).data) for mine, yours in zip(one[1:], other[1:])))
 
 
 def _like(pattern: csr_array, values: np.ndarray) -> csr_array:
