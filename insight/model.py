@@ -36,6 +36,8 @@ from .explanation import ConceptEvidence, Explanation
 from .models import model_folder
 
 PHOTO_PIXELS = 640
+NOT_SHARED = ["checkpoint/*", "evidence/*", "*.part", "*.lock"]
+"""What of a model's folder stays at home. The evidence is many times the rest, and explaining and naming do without."""
 
 
 class ConceptModel:
@@ -110,7 +112,7 @@ class ConceptModel:
 
         api = HfApi()
         address = api.create_repo(repository, exist_ok=True, private=private)
-        api.upload_folder(repo_id=repository, folder_path=folder, ignore_patterns=["checkpoint/*", "*.part", "*.lock"])
+        api.upload_folder(repo_id=repository, folder_path=folder, ignore_patterns=NOT_SHARED)
         return str(address)
 
     @torch.no_grad()

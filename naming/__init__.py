@@ -1,4 +1,4 @@
-"""Naming: from codes and words to named, related concepts; knows nothing of images."""
+"""Naming: from codes and words to named, related concepts; knows codes on grids of tokens, and nothing of pixels."""
 
 from .evidence.cooccurrence import Cooccurrence
 from .evidence.evidence import Evidence
