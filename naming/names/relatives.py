@@ -32,7 +32,9 @@ def titles_of(
     for concept, name in enumerate(names):
         of, a = (_named(names, graph.parents(concept, kind)) if name else [] for kind in ("part-of", "kind-of"))
         wholes.append([whole for whole in of if wordnet.is_part_of(name or "", whole)])
-        kinds.append([kind for kind in a if wordnet.is_kind_of(name or "", kind)])
+        kinds.append(
+            [kind for kind in a if wordnet.is_kind_of(name or "", kind) and not wordnet.same(name or "", kind)]
+        )
     return tell_apart(names, wholes, kinds, phrases)
 
 

@@ -39,6 +39,12 @@ def test_where_a_thing_stands_is_not_what_it_is_part_of(graph):
     assert titles_of(two_dogs, graph)[DOG] == "dog"  # of a street, by the graph
 
 
+def test_another_word_for_the_same_thing_is_no_kind_of_it(graph):
+    two_trains = ["railroad train" if i == OTHER_WHEEL else name for i, name in enumerate(NAMES)]
+    two_trains[DOG] = "railroad train"
+    assert titles_of(two_trains, graph)[OTHER_WHEEL] == "railroad train"  # a kind of "train", by the graph
+
+
 def test_composed_phrases_tell_apart_what_relations_do_not(graph):
     two_dogs = [*NAMES[:CAR], "dog", *NAMES[CAR + 1 :]]
     composed = [None, None, None, None, "wet dog", None, None]
