@@ -81,7 +81,7 @@ def class_map(mask: np.ndarray, box: Sequence[float], grid: tuple[int, int]) -> 
     votes = np.bincount(cell * len(present) + number[pixels.ravel() + 1], minlength=h * w * len(present))
     votes = votes.reshape(h * w, len(present))
     total = votes.sum(1)
-    classes = np.full(h * w, -1, dtype=np.int16)
+    classes: np.ndarray = np.full(h * w, -1, dtype=np.int16)
     named = present > 0
     if named.any():
         best = present[named][votes[:, named].argmax(1)] - 1

@@ -51,7 +51,8 @@ class ImagePlan:
     def sizes(self, epoch: int) -> np.ndarray:
         """int64: how many tokens each window of an epoch has."""
         edges = np.arange(self.n_windows + 1)
-        return sum(np.diff(ends[-1] * edges // self.n_windows) for _, ends in self._lanes(epoch)) * self._tokens
+        of_lanes = [np.diff(ends[-1] * edges // self.n_windows) for _, ends in self._lanes(epoch)]
+        return np.sum(of_lanes, axis=0) * self._tokens
 
     def windows(self, epoch: int, begin: int = 0) -> Iterator[ImageWindow]:
         """The windows of an epoch in order, from number `begin` on; together they hold every image once."""
