@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.sae_step_claims import Interval, exponent, figures, ratio
+from benchmarks.sae_step_claims import claim_of, exponent, figures, ratio
 
 Row = dict[str, Any]
 DENSE, OURS, ALL, BOUNDED = "dense", "Cooccurrence", "Evidence", "Cooccurrence, bounded"
@@ -30,13 +30,15 @@ def _comparison(rows: list[Row], part: str) -> list[dict[str, Any]]:
     for method in (OURS, ALL):
         target = TIMES if method == OURS and part == "made up" else None
         times = ratio(dense, figures(rows, _time, method=method, m=m))
-        claims.append(_claim(f"{method}: times as fast as dense AᵀA ({of})", times, "times", target))
+        claims.append(claim_of(f"{method}: times as fast as dense AᵀA ({of})", times, "times", target))
     same = [row for row in rows if "cells_differing" in row]
     cells = float(sum(row["cells_differing"] for row in same))
     widest = max(row["largest_difference"] for row in same)
-    claims.append(_claim(f"cells of C that differ from the dense form's ({PARTS[part]})", (cells, None), "", 0.0, True))
+    claims.append(
+        claim_of(f"cells of C that differ from the dense form's ({PARTS[part]})", (cells, None), "", 0.0, True)
+    )
     what = f"largest relative difference of a cell of D from the dense form's in float32 ({PARTS[part]})"
-    claims.append(_claim(what, (widest, None), "", ROUNDING, True))
+    claims.append(claim_of(what, (widest, None), "", ROUNDING, True))
     return claims
 
 
@@ -47,20 +49,9 @@ def _growth(rows: Sequence[Row], size: str) -> list[dict[str, Any]]:
         if len({row[size] for row in of_this}) > 1:
             low, high = min(row[size] for row in of_this), max(row[size] for row in of_this)
             what = f"{method}: time grows with {size} = {low:,} ... {high:,} to the power of"
-            claims.append(_claim(what, exponent(of_this, size), "", target, True))
+            claims.append(claim_of(what, exponent(of_this, size), "", target, True))
     return claims
 
 
 def _time(row: Row) -> float:
     return row["ms"]
-
-
-def _claim(
-    what: str, measured: tuple[float, Interval], unit: str, target: float | None, at_most: bool = False
-) -> dict[str, Any]:
-    """A claim holds when the worse end of its interval reaches the target."""
-    value, interval = measured
-    worst = value if interval is None else interval[1 if at_most else 0]
-    holds = None if target is None else (worst <= target if at_most else worst >= target)
-    words = None if target is None else f"{'at most' if at_most else 'at least'} {target:g}"
-    return {"claim": what, "value": value, "unit": unit, "target": words, "holds": holds, "interval": interval}

@@ -72,7 +72,7 @@ def exponents_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
         if len({row[size] for row in over}) > 1:
             low, high = min(row[size] for row in over), max(row[size] for row in over)
             what = f"cost of a Matryoshka step grows with {size} = {low:,} ... {high:,} to the power of"
-            claims.append(_claim(what, exponent(over, size), "", 1.1, at_most=True))
+            claims.append(claim_of(what, exponent(over, size), "", 1.1, at_most=True))
     return claims
 
 
@@ -87,7 +87,7 @@ def _comparison(rows: list[Row]) -> list[dict[str, Any]]:
         what: str, above: Mapping[int, float], below: Mapping[int, float], target: float | None, most: bool
     ) -> None:
         if above.keys() & below.keys():
-            claims.append(_claim(f"{what} ({setting})", ratio(above, below), "times", target, at_most=most))
+            claims.append(claim_of(f"{what} ({setting})", ratio(above, below), "times", target, at_most=most))
 
     for arch, target in (("matryoshka", 8.0), ("batch_topk", None), ("topk", 2.5)):
         name, fastest = best_peer(rows, _speed, arch=arch, dead=0.0)
@@ -124,7 +124,7 @@ def _added(row: Row) -> float:
     return max(1.0, row["peak_mb"] - row["start_mb"])
 
 
-def _claim(
+def claim_of(
     what: str, measured: tuple[float, Interval], unit: str, target: float | None, at_most: bool = False
 ) -> dict[str, Any]:
     """A claim holds when the worse end of its interval reaches the target."""

@@ -7,7 +7,7 @@ from .evidence.features import FOLDS, FeatureMeans
 from .evidence.peaks import strongest_of_image
 from .evidence.regions import RegionPairs
 from .metrics.abstention import Coverage, calibration_error, coverage_curve
-from .metrics.accuracy import Accuracy, accuracy, advantage
+from .metrics.accuracy import Accuracy, accuracy, advantage, fit_scores
 from .metrics.agreement import Agreement, cosine_agreement, name_agreement
 from .metrics.bootstrap import Interval
 from .metrics.dissect import soft_wpmi
@@ -81,6 +81,7 @@ __all__ = [
     "cosine_agreement",
     "coverage_curve",
     "edge_precision",
+    "fit_scores",
     "lift",
     "load_phrases",
     "name_agreement",

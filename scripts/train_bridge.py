@@ -1,12 +1,12 @@
 """Train the bridge of the `small` backbone: from DINOv2's tokens to the MiniLM sentence space, on 3,193 photos.
 
-In: `--coco` (COCO's `captions.json` and `images/`), `--imagenet` (`classes.tsv` and `images/<wnid>/`), `--wordnet` (the
-folder with WordNet 3.0's `data.noun` and `index.noun`); the teacher comes through pip. Out: `bridge.safetensors` and
-its card `bridge.json` in `--out`. `--features` keeps what the trunk and the teacher see between runs (about 650 MB;
-making it takes minutes), and gets the bridges in closed form: `ridge.safetensors`, from the mean patch to the mean
-caption or name, and `teacher.safetensors`, from the mean patch to the teacher's names.
+In: `--coco` (COCO's `captions.json` and `images/`), `--imagenet` (`classes.tsv` and `images/<wnid>/`); the teacher
+comes through pip. Out: `bridge.safetensors` and its card `bridge.json` in `--out`. `--features` keeps what the trunk and the
+teacher see between runs (about 650 MB; making it takes minutes), and gets the bridges in closed form:
+`ridge.safetensors`, from the mean patch to the mean caption or name, and `teacher.safetensors`, from the mean patch to
+the teacher's names.
 
-    python scripts/train_bridge.py --coco DIR --imagenet DIR --wordnet DIR --features DIR
+    python scripts/train_bridge.py --coco DIR --imagenet DIR --features DIR
         --out insight/backbones/small/bridge
 
 All maps are linear: `bridge/patches.py` and `bridge/pooled.py` say how they are trained. Photos of `held_out.json` are
@@ -35,7 +35,6 @@ from scripts.bridge.material import Material, gather
 from scripts.bridge.patches import PatchRecipe, fit_patches
 from scripts.bridge.photos import TOO_GENERAL, embed, read_photos
 from scripts.bridge.pooled import PooledRecipe, fit_pooled
-from scripts.bridge.wordnet import WordNet
 
 MIN_PHOTOS_PER_WORD = 5  # a word of the captions that fewer photos have is not learnt from
 
@@ -70,7 +69,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("coco", "imagenet", "wordnet", "features", "out"):
+    for name in ("coco", "imagenet", "features", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -80,7 +79,7 @@ def main() -> None:
     photos = read_photos(arguments.coco, arguments.imagenet)
     material = gather(photos, arguments.features, arguments.seed)
     with torch.no_grad():
-        texts = embed(photos, WordNet(arguments.wordnet), MiniLM(), MIN_PHOTOS_PER_WORD)
+        texts = embed(photos, MiniLM(), MIN_PHOTOS_PER_WORD)
 
     start = ridge(material.sharp[:, 384:], caption_targets(texts, len(photos.captioned)), patch_recipe.ridge)
     taught = ridge(material.views[:, 384:], teacher_targets(texts, material.posteriors), patch_recipe.ridge)

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.concepts.modes import Named
 from benchmarks.concepts.references import Labelled
 from benchmarks.concepts.texts import TextSpace
-from naming import WordNet, word_key
+from naming import WordNet, fit_scores, word_key
 
 STRICT, KIND, WU_PALMER, COSINE = "strict", "kind-of", "Wu-Palmer", "text cosine"
 TOPS = (1, 5)
@@ -77,12 +77,8 @@ def judge(named: Named, labelled: Labelled, texts: TextSpace, wordnet: WordNet) 
     row = np.arange(len(given))
     values = {}
     for how, matches in matching(wordnet).items():
-        known = {
-            (name, label): matches(name, label) for name in {n for some in given for n in some} for label in distinct
-        }
         for top in TOPS:
-            right = np.array([[any(known[n, label] for n in some[:top]) for label in distinct] for some in given])
-            right = right.reshape(len(given), len(distinct)).astype(np.float64)
+            right = fit_scores([some[:top] for some in given], distinct, matches)
             values[f"top-{top} {how}"] = right[row, place]
             values[f"top-{top} {how}, {SHUFFLED}"] = right @ often
     values[WU_PALMER] = np.array(

@@ -53,19 +53,25 @@ def accuracy(
     labels = sorted({label for label in references if label is not None})
     if not kept:
         raise InsightError("accuracy: expected at least one concept with a reference label, found none")
-    phrases = sorted({name for i in kept for name in names[i][:top]})
-    table = np.array([[float(fit(name, label)) for label in labels] for name in phrases]).reshape(
-        len(phrases), len(labels)
-    )
-    place = {name: row for row, name in enumerate(phrases)}
-    rows = [[place[name] for name in names[i][:top]] for i in kept]
-    scores = np.array([table[row].max(0, initial=0.0) for row in rows]).reshape(-1, len(labels))
+    scores = fit_scores([names[i][:top] for i in kept], labels, fit)
     label = np.array([labels.index(label) for label in references if label is not None], dtype=np.int64)
     agreement = against_shuffles(scores, label, shuffles, seed)
     own = scores[np.arange(len(kept)), label]
     every = np.full(len(names), np.nan)
     every[kept] = own
     return Accuracy(agreement, mean(own, resamples=resamples, seed=seed), every)
+
+
+def fit_scores(
+    names: Sequence[Sequence[str]], labels: Sequence[str], fit: Callable[[str, str], float]
+) -> Float[np.ndarray, "n labels"]:
+    """How well the best of each concept's names fits each label, 0 without names; `fit` is asked once for each pair."""
+    phrases = sorted({name for some in names for name in some})
+    table = np.array([[float(fit(name, label)) for label in labels] for name in phrases])
+    table = table.reshape(len(phrases), len(labels))
+    place = {name: row for row, name in enumerate(phrases)}
+    best = [table[[place[name] for name in some]].max(0, initial=0.0) for some in names]
+    return np.array(best).reshape(len(names), len(labels))
 
 
 def advantage(ours: Accuracy, theirs: Accuracy, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from insight.backbones.small.minilm import MiniLM
+from naming import WordNet
 from sae.files import read_json
 
 from .teacher import teacher_classes
-from .wordnet import WordNet
 
 ROOT = Path(__file__).resolve().parents[2]
 HELD_OUT = ROOT / "insight" / "backbones" / "small" / "bridge" / "held_out.json"
@@ -91,7 +91,18 @@ class Texts:
     teacher_word: Tensor
 
 
-def embed(photos: Photos, wordnet: WordNet, text: MiniLM, min_photos_per_word: int) -> Texts:
+def class_words(synset: str, known: set[str]) -> set[str]:
+    """Nouns of a class ("n02084071") and of all above it (a sports car is a car and a vehicle) that `known` has.
+
+    Only those whose commonest sense is that very one.
+    """
+    wordnet = WordNet.load()
+    own = wordnet.numbered(synset)
+    lemmas = ((sense, lemma) for sense in {own, *wordnet.ancestors(own)} for lemma in wordnet.synset(sense).lemmas)
+    return {lemma for sense, lemma in lemmas if lemma in known and wordnet.senses(lemma)[0] == sense}
+
+
+def embed(photos: Photos, text: MiniLM, min_photos_per_word: int) -> Texts:
     """Every text as vectors; takes a minute."""
     vectors = text(photos.captions)
     mean = vectors.mean(0)
@@ -102,7 +113,7 @@ def embed(photos: Photos, wordnet: WordNet, text: MiniLM, min_photos_per_word: i
     said, has_said = said_words(photos.captions, photos.caption_photo, len(photos.captioned), min_photos_per_word)
     teacher = teacher_classes()
     known = vocabulary()
-    words_of = {synset: wordnet.words(synset, known) for synset in [*photos.classes, *teacher]}
+    words_of = {synset: class_words(synset, known) for synset in [*photos.classes, *teacher]}
     classes_of = Counter(itertools.chain.from_iterable(words_of[synset] for synset in teacher))
     words = sorted(w for w in set().union(*words_of.values()) if classes_of[w] <= TOO_GENERAL * len(teacher))
     return Texts(
