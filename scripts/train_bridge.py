@@ -1,8 +1,8 @@
 """Train the bridge of the `small` backbone: from DINOv2's tokens to the MiniLM sentence space, on 3,193 photos.
 
 In: `--coco` (COCO's `captions.json` and `images/`), `--imagenet` (`classes.tsv` and `images/<wnid>/`); the teacher
-comes through pip. Out: `bridge.safetensors` and its card `bridge.json` in `--out`. `--features` keeps what the trunk and the
-teacher see between runs (about 650 MB; making it takes minutes), and gets the bridges in closed form:
+comes through pip. Out: `bridge.safetensors` and its card `bridge.json` in `--out`. `--features` keeps what the trunk
+and the teacher see between runs (about 650 MB; making it takes minutes), and gets the bridges in closed form:
 `ridge.safetensors`, from the mean patch to the mean caption or name, and `teacher.safetensors`, from the mean patch to
 the teacher's names.
 
