@@ -57,6 +57,16 @@ class SparseAutoencoder(nn.Module):
         parameters = (self.encoder, self.decoder, self.encoder_bias, self.decoder_bias)
         return Weights(*(parameter.detach() for parameter in parameters))
 
+    @property
+    def n_concepts(self) -> int:
+        """m."""
+        return self.config.n_concepts
+
+    @property
+    def directions(self) -> Tensor:
+        """[m, d]: the decoder's rows, detached: what an activation of 1 adds to a reconstruction."""
+        return self.decoder.detach()
+
     @torch.no_grad()
     def encode(self, x: Tensor, level: int | None = None) -> SparseCodes:
         """Codes of features x [..., d], one row a token, over the concepts of `level` (default: all).

@@ -104,16 +104,23 @@ class SparseCodes:
 
         `group_of_row`: int64 [n], each in 0 .. n_groups - 1, in any order (the image or the segment of each patch).
         """
+        return self._by_group(group_of_row, n_groups, "amax")
+
+    def sum_by_group(self, group_of_row: Tensor, n_groups: int) -> SparseCodes:
+        """The same with the sum of activations."""
+        return self._by_group(group_of_row, n_groups, "sum")
+
+    def _by_group(self, group_of_row: Tensor, n_groups: int, reduction: str) -> SparseCodes:
         if group_of_row.shape != (self.n,):
-            raise InsightError(f"max_by_group: expected a group for each of {self.n} rows, found {_kind(group_of_row)}")
+            raise InsightError(f"groups: expected a group for each of {self.n} rows, found {_kind(group_of_row)}")
         if self.n and not (int(group_of_row.min()) >= 0 and int(group_of_row.max()) < n_groups):
-            raise InsightError(f"max_by_group: expected groups of 0 to {n_groups - 1}, found others")
+            raise InsightError(f"groups: expected groups of 0 to {n_groups - 1}, found others")
         key = group_of_row[self.rows()] * self.n_concepts + self.concepts
         cells, cell_of_entry = torch.unique(key, return_inverse=True)
-        largest = self.activations.new_zeros(len(cells)).scatter_reduce(0, cell_of_entry, self.activations, "amax")
+        pooled = self.activations.new_zeros(len(cells)).scatter_reduce(0, cell_of_entry, self.activations, reduction)
         group = torch.div(cells, self.n_concepts, rounding_mode="floor")
         concepts = (cells - group * self.n_concepts).to(torch.int32)
-        return SparseCodes(_offsets(torch.bincount(group, minlength=n_groups)), concepts, largest, self.n_concepts)
+        return SparseCodes(_offsets(torch.bincount(group, minlength=n_groups)), concepts, pooled, self.n_concepts)
 
     def to(self, device: torch.device | str) -> SparseCodes:
         """The same codes on another device."""

@@ -78,6 +78,17 @@ def test_max_by_group_is_the_largest_activation_of_the_group(dense, n_groups, da
     assert same(SparseCodes.from_dense(dense).max_by_group(groups, n_groups), expected)
 
 
+@settings(deadline=None)
+@given(dense_codes(), st.integers(1, 5), st.data())
+def test_sum_by_group_is_the_sum_over_the_group(dense, n_groups, data):
+    groups = data.draw(st.lists(st.integers(0, n_groups - 1), min_size=len(dense), max_size=len(dense)))
+    groups = torch.tensor(groups, dtype=torch.int64)
+    expected = torch.zeros(n_groups, dense.shape[1], dtype=torch.float64).index_add_(0, groups, dense.double())
+    found = SparseCodes.from_dense(dense.double()).sum_by_group(groups, n_groups)
+    assert torch.equal(found.dense() > 0, expected > 0)
+    torch.testing.assert_close(found.dense(), expected, rtol=1e-12, atol=0)
+
+
 @given(dense_codes())
 def test_scipy_and_torch_hold_the_same_matrix(dense):
     codes = SparseCodes.from_dense(dense)

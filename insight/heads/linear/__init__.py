@@ -1,0 +1,1 @@
+"""Sparse linear heads on CSR rows: multinomial logistic regression under an elastic net, exactly and streamed."""

@@ -1,0 +1,1 @@
+"""Images and regions found by concept, by text or by example."""

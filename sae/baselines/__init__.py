@@ -1,0 +1,1 @@
+"""Dictionaries that are no autoencoders: what any learned dictionary has to beat."""
