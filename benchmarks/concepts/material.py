@@ -103,14 +103,14 @@ def link_photos(data: Path, out: Path, part: Part, *, birds: Path | None = None,
         root = data / folder / "images"
         files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))
         wanted = [file for file in files if (file in set(held[name])) == (part == "test")]
-        _link(root, wanted[:few], out / name)
+        link_files(root, wanted[:few], out / name)
     for folder in MASKED.values():
         root = data / folder / "images"
         of_stem = {path.stem: path.name for path in root.iterdir()}
         stems = (data / folder / f"{part}.txt").read_text(encoding="utf-8").split()
-        _link(root, [of_stem[stem] for stem in stems[:few]], out / folder)
+        link_files(root, [of_stem[stem] for stem in stems[:few]], out / folder)
     if birds is not None and part == "train":
-        _link(birds, sorted(path.name for path in birds.glob("*.jpg"))[:few], out / "birds")
+        link_files(birds, sorted(path.name for path in birds.glob("*.jpg"))[:few], out / "birds")
     return out
 
 
@@ -179,7 +179,8 @@ def _patch_classes(file: Path, n_classes: int, cache: FeatureCache) -> np.ndarra
     return class_map(decode_mask(file, str(file), n_classes), view.box(*size), cache.grid)
 
 
-def _link(root: Path, files: list[str], out: Path) -> None:
+def link_files(root: Path, files: list[str], out: Path) -> None:
+    """Links in `out` to these files below `root`; `InsightError` when there are none."""
     if not files:
         raise InsightError(f"{root}: expected photographs, found none of those asked for")
     for file in files:

@@ -1,0 +1,102 @@
+"""Every setting of the benchmarks `classification`, `segmentation` and `grounding`, as data.
+
+What is chosen by a benchmark itself (a strength, a pooling, a threshold) is chosen on training photographs only, out
+of the candidates given here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SEEDS = 3
+"""Dictionaries of each kind that has something random about it."""
+DRAW = 0
+"""Seed of everything else: samples, folds, draws of photographs."""
+CONCEPTS = 2048
+"""m of every dictionary that can be of any size."""
+WORDS = 5000
+"""Phrases of the dictionary of SpLiCE: the commonest of the shipped English list."""
+FIT_TOKENS = 200_000
+"""Training patches that the decompositions without gradient descent (PCA, k-means, NMF) are fitted on."""
+
+Kind = Literal["ours", "autoencoder", "pca", "kmeans", "nmf", "random", "words"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A kind of dictionary."""
+
+    name: str
+    kind: Kind
+    of: Literal["patches", "images"] = "patches"
+    """What it is trained on and encodes; a dictionary of images has one code an image and no maps."""
+    seeded: bool = True
+    """Whether another seed gives another dictionary."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of an autoencoder: its preset."""
+    sae: bool = False
+    """Whether it is one of the autoencoders that ours is claimed to stand above."""
+
+
+OURS = "ours"
+SPECS = (
+    Spec(OURS, "ours"),
+    Spec("flat TopK", "autoencoder", options={"preset": "topk"}, sae=True),
+    Spec("PatchSAE", "autoencoder", options={"preset": "patchsae"}, sae=True),
+    Spec("MSAE", "autoencoder", options={"preset": "msae"}, sae=True),
+    Spec("DN-CBM", "autoencoder", of="images", options={"preset": "dncbm"}),
+    Spec("SpLiCE, images", "words", of="images", seeded=False),
+    Spec("SpLiCE, patches", "words", seeded=False),
+    Spec("PCA", "pca", seeded=False),
+    Spec("k-means", "kmeans"),
+    Spec("NMF", "nmf"),
+    Spec("random directions", "random"),
+)
+CLASSIFIED = tuple(spec.name for spec in SPECS if spec.name != "SpLiCE, patches")
+SEGMENTED = tuple(spec.name for spec in SPECS if spec.of == "patches" and spec.name != "SpLiCE, patches")
+GROUNDED = tuple(spec.name for spec in SPECS if spec.of == "patches")
+"""Which of them each benchmark asks."""
+
+# Classification.
+FOLDS = 5
+"""Parts that a set without a split is cut into, one held out after the other."""
+INNER_FOLDS = 3
+"""Parts of the training photographs that a probe's strength is chosen by."""
+PROBE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""C of the opaque linear probes (on standardised features)."""
+NEIGHBOURS = (1, 5, 10, 20)
+HEAD: dict[str, Any] = {"pooling": "max+mean", "alpha": "auto"}
+"""Of `ConceptClassifier`, beside its defaults."""
+SHARE_OF_LOGIT = 0.9
+REMOVED = 5
+"""Concepts taken away to see what the decision rests on."""
+TRAIN_A_CLASS, TEST_A_CLASS = 500, 200
+"""Photographs of CIFAR-10, drawn with seed `DRAW`."""
+LESS = 0.005
+MOST_CONCEPTS = 25
+FAITHFUL = 3.0
+COST = 1.15
+"""Claims: accuracy lost at most, concepts of a decision at most, logit lost over chance, time over the forward."""
+ROUNDS = 40
+"""Pairs of timings."""
+
+# Segmentation.
+SIDE = 224
+"""Pixels of a side of the square that photographs and masks are compared on."""
+HEAD_TOKENS = 40_000
+"""Labelled training patches that a linear head is fitted on."""
+HELD_SHARE = 0.25
+"""Of the training photographs, by which a head's strength is chosen."""
+HEAD_STRENGTHS = (1e-2, 1e-1, 1.0, 10.0)
+"""C of the heads on patches, opaque and of concepts alike (on features of unit scale)."""
+TRAINED_SHARE, OPEN_SHARE = 0.98, 0.97
+"""Claims: mIoU over that of the opaque features."""
+
+# Grounding.
+BUDGETS: tuple[int | None, ...] = (16, None)
+"""Concepts of an image, the strongest in sum; None: all."""
+AIM = 1.3
+"""Claim aimed at: locality and consistency over those of the best other autoencoder."""
+DEALS = 3
+"""Permutations of photographs, or of labels, that a null is the mean of."""
