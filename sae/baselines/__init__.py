@@ -1,6 +1,7 @@
 """Dictionaries that are no autoencoders: what any learned dictionary has to beat.
 
-Each is a `sae.dictionary.Dictionary`. In: features as a `TokenSource` (a tensor: `TensorSource(x)`). Out: dictionaries with codes as sparse as is asked for.
+Each is a `sae.dictionary.Dictionary`. In: features as a `TokenSource` (a tensor: `TensorSource(x)`). Out: dictionaries
+with codes as sparse as is asked for.
 """
 
 from .file import load_dictionary, save_dictionary

@@ -8,6 +8,7 @@ written last and holds the checksum of the tensors, so that a folder whose writi
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from .sparse_coding import SparseCoding
 FORMAT = "insight-dictionary"
 FORMAT_VERSION = 1
 _Kind = Centroids | Parts | SparseCoding
-_KINDS: dict[str, type[_Kind]] = {"kmeans": Centroids, "nmf": Parts, "sparse_coding": SparseCoding}
+_KINDS: dict[str, Callable[..., Dictionary]] = {"kmeans": Centroids, "nmf": Parts, "sparse_coding": SparseCoding}
 _TENSORS = {"kmeans": ("directions", "mean"), "nmf": ("parts", "mean"), "sparse_coding": ("directions", "mean")}
 _SETTINGS: dict[str, dict[str, type]] = {
     "kmeans": {"k": int},
@@ -42,7 +43,7 @@ def save_dictionary(dictionary: _Kind | SparseAutoencoder, folder: Path | str) -
     content = save({name: getattr(dictionary, name).cpu().contiguous() for name in _TENSORS[kind]})
     with atomic_write(folder / "dictionary.safetensors") as temporary:
         temporary.write_bytes(content)
-    settings = {name: getattr(dictionary, name) for name in _SETTINGS[kind]}
+    settings = {name: of(getattr(dictionary, name)) for name, of in _SETTINGS[kind].items()}
     checksum = hashlib.sha256(content).hexdigest()
     head = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind}
     write_json(folder / "config.json", {**head, "settings": settings, "sha256": checksum})
@@ -79,7 +80,7 @@ def _kind_and_settings(config: Any, path: Path) -> tuple[str, dict[str, Any]]:
     if values.get("kind") not in _KINDS:
         raise InsightError(f"{path}: expected a kind of {sorted(_KINDS)}, found {values.get('kind')}")
     kind, settings = values["kind"], values.get("settings")
-    types = {name: type(value) for name, value in settings.items()} if isinstance(settings, dict) else {}
-    if types != _SETTINGS[kind]:
+    settings = settings if isinstance(settings, dict) else {}
+    if {name: type(value) for name, value in settings.items()} != _SETTINGS[kind]:
         raise InsightError(f"{path}: expected settings {sorted(_SETTINGS[kind])}, found {settings}")
     return kind, settings

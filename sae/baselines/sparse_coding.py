@@ -9,6 +9,8 @@ z counts as the whole of norm(x) - μ, and reconstructions are norm(norm(w W) + 
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -37,6 +39,8 @@ class SparseCoding:
 
     def __init__(self, directions: Tensor, mean: Tensor, penalty: float, inputs: Inputs = "unit_norm") -> None:
         """inputs: see `SaeConfig.inputs`; as with an autoencoder, `decode` gives tokens as they are after it."""
+        if inputs not in get_args(Inputs):
+            raise InsightError(f"sparse coding: inputs: expected one of {get_args(Inputs)}, found {inputs}")
         self.directions, self.mean, self.penalty, self.inputs = directions, mean, penalty, inputs
 
     @property
