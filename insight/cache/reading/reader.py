@@ -122,9 +122,12 @@ class FeatureCache:
         _check_range("image", image, self.n_images)
         return self._read(image, 1).all()
 
-    def pooled(self) -> Float[Tensor, "n d"]:
-        """The image vectors of all images."""
-        return self._of_images("pooled", 0, self.n_images)
+    def pooled(self, first: int = 0, images: int | None = None) -> Float[Tensor, "n d"]:
+        """The image vectors of images.
+
+        first, images: the first image and how many (default: all from there on).
+        """
+        return self._of_images("pooled", first, self._check_images(first, images))
 
     def positions(self, first: int = 0, images: int | None = None) -> Int32[Tensor, "n t"]:
         """Which patches of the grid the tokens of images are, counted row by row from the top left, ascending.
