@@ -10,16 +10,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from benchmarks.concepts.texts import TextSpace
-from benchmarks.heads.settings import CONCEPTS, FIT_TOKENS, SEEDS, SPECS, WORDS, Spec
+from benchmarks.heads.settings import CONCEPTS, FIT_TOKENS, SEEDS, SPECS, STEPS, WORDS, Spec
 from insight.backbones.base import hash_tensors
 from insight.cache import FeatureCache
+from insight.defaults import LR, SHARE_OF_DECAY, K
 from insight.pipeline import train_dictionary
 from naming import load_phrases
 from sae import SparseAutoencoder, TensorSource, train
+from sae.baselines import (
+    fit_kmeans,
+    fit_nmf,
+    fit_pca,
+    fit_sparse_coding,
+    load_dictionary,
+    random_dictionary,
+    save_dictionary,
+)
 from sae.dictionary import Dictionary
 from sae.presets import preset
 
@@ -60,32 +69,48 @@ class Maker:
 
     def _made(self, spec: Spec, seed: int) -> Dictionary:
         folder = self.folder / f"{folder_name(spec)}-{seed}"
+        if _is_finished(folder):
+            return load_dictionary(folder)
         if spec.kind == "ours":
-            own = train_dictionary(self.cache, folder, concepts=self.concepts, steps=self.steps, seed=seed)
-            return own.eval()
+            return train_dictionary(self.cache, folder, concepts=self.concepts, steps=self.steps, seed=seed).eval()
         if spec.kind == "autoencoder":
             return self._autoencoder(spec, seed, folder)
-        raise NotImplementedError(spec.kind)
+        found = self._fitted(spec, seed)
+        save_dictionary(found, folder)
+        return found
+
+    def _fitted(self, spec: Spec, seed: int) -> Dictionary:
+        """A decomposition without gradient descent."""
+        source, size = self._source(spec), self.concepts or CONCEPTS
+        if spec.kind == "pca":
+            return fit_pca(source, k=K, seed=seed)
+        if spec.kind == "kmeans":
+            return fit_kmeans(source, size, k=K, n_tokens=FIT_TOKENS, seed=seed)
+        if spec.kind == "nmf":
+            return fit_nmf(source, size, k=K, seed=seed)
+        if spec.kind == "random":
+            return random_dictionary(source, size, k=K, seed=seed)
+        return fit_sparse_coding(source, self._words(), k=spec.options["k"], seed=seed)
 
     def _autoencoder(self, spec: Spec, seed: int, folder: Path) -> SparseAutoencoder:
-        """Published settings but for size, steps and seed, which are those of ours."""
-        config, settings = preset(spec.options["preset"], self.cache.dim, steps=self.steps or 1000)
+        """Published settings but for size, steps, seed and step sizes, which are those of ours: all were published for
+        runs a hundred times as long."""
+        steps = self.steps or STEPS
+        config, settings = preset(spec.options["preset"], self.cache.dim, steps=steps)
         config = replace(config, n_concepts=self.concepts or CONCEPTS)
-        settings = replace(settings, seed=seed)
-        source = self.cache if spec.of == "patches" else TensorSource(self.cache.pooled().float())
+        decay = int(SHARE_OF_DECAY * steps)
+        settings = replace(settings, batch_size=4096, lr=LR, decay_steps=decay, seed=seed)
         extra = {"backbone": self.cache.encoder, "images": self.cache.n_images}
-        return train(source, config, settings, folder, extra=extra, device="cpu").eval()
+        return train(self._source(spec), config, settings, folder, extra=extra, device="cpu").eval()
 
-    def words(self) -> Tensor:
+    def _source(self, spec: Spec) -> TokenSource:
+        return self.cache if spec.of == "patches" else TensorSource(self.cache.pooled().float())
+
+    def _words(self) -> Tensor:
         """Unit vectors [v, d] of the commonest phrases of the shipped list."""
         words = load_phrases()
-        order = sorted(range(len(words)), key=lambda i: -words.zipf[i])[:WORDS]
-        return self.texts.vectors([words.phrases[i] for i in sorted(order)])
-
-    def sample(self, seed: int) -> Tensor:
-        """Patches [n, d] drawn from all over the cache."""
-        batches = self.cache.batches(min(FIT_TOKENS, self.cache.n_tokens), seed=seed)
-        return next(batches)
+        commonest = sorted(range(len(words)), key=lambda i: -words.zipf[i])[:WORDS]
+        return self.texts.vectors([words.phrases[i] for i in commonest])
 
 
 def folder_name(spec: Spec) -> str:
@@ -93,4 +118,7 @@ def folder_name(spec: Spec) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in spec.name.lower()).strip("-")
 
 
-_ = torch
+def _is_finished(folder: Path) -> bool:
+    """Whether a dictionary lies there whole: of every kind, the last file that is written."""
+    autoencoder = (folder / "sae.safetensors").exists() and not (folder / "checkpoint").exists()
+    return autoencoder or ((folder / "dictionary.safetensors").exists() and (folder / "config.json").exists())

@@ -1,7 +1,7 @@
-"""Figures of several dictionaries on the same photographs, and their intervals: photographs and dictionaries drawn anew.
+"""Figures of several dictionaries on the same photographs, with intervals: photographs and dictionaries drawn anew.
 
-In: for each dictionary what it gave on every photograph. Out: `Figure`s for `benchmarks.concepts.draws`: from how often
-each photograph was drawn to a figure for each draw. Two figures on the same draws are compared photograph by photograph.
+In: for each dictionary what it gave on every photograph. Out: `Figure`s for `benchmarks.concepts.draws`: from how
+often each photograph was drawn to a figure for each draw. Two figures on the same draws are compared pair by pair.
 """
 
 from __future__ import annotations

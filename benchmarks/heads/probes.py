@@ -1,4 +1,4 @@
-"""What opaque features give: linear probes and nearest neighbours, each with its setting chosen on training photographs.
+"""What opaque features give: linear probes and nearest neighbours, their settings chosen on training photographs.
 
 In: float32 [n, .] features and the classes of a `Named` set. Out: `Answers`: scores of the photographs tested, fold by
 fold, and how right the choice was among the training photographs.

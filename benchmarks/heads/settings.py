@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from insight.defaults import K
+
 SEEDS = 3
 """Dictionaries of each kind that has something random about it."""
 DRAW = 0
 """Seed of everything else: samples, folds, draws of photographs."""
 CONCEPTS = 2048
 """m of every dictionary that can be of any size."""
+STEPS = 1000
+"""Of training, 4,096 patches each: what `insight train` takes for the general cache."""
 WORDS = 5000
 """Phrases of the dictionary of SpLiCE: the commonest of the shipped English list."""
 FIT_TOKENS = 200_000
@@ -34,7 +38,7 @@ class Spec:
     seeded: bool = True
     """Whether another seed gives another dictionary."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Of an autoencoder: its preset."""
+    """Of an autoencoder its `preset`; of words `k`, how many are active."""
     sae: bool = False
     """Whether it is one of the autoencoders that ours is claimed to stand above."""
 
@@ -46,11 +50,11 @@ SPECS = (
     Spec("PatchSAE", "autoencoder", options={"preset": "patchsae"}, sae=True),
     Spec("MSAE", "autoencoder", options={"preset": "msae"}, sae=True),
     Spec("DN-CBM", "autoencoder", of="images", options={"preset": "dncbm"}),
-    Spec("SpLiCE, images", "words", of="images", seeded=False),
-    Spec("SpLiCE, patches", "words", seeded=False),
+    Spec("SpLiCE, images", "words", of="images", seeded=False, options={"k": 32}),
+    Spec("SpLiCE, patches", "words", seeded=False, options={"k": K}),
     Spec("PCA", "pca", seeded=False),
-    Spec("k-means", "kmeans"),
-    Spec("NMF", "nmf"),
+    Spec("k-means", "kmeans", seeded=False),
+    Spec("NMF", "nmf", seeded=False),
     Spec("random directions", "random"),
 )
 CLASSIFIED = tuple(spec.name for spec in SPECS if spec.name != "SpLiCE, patches")
@@ -88,7 +92,8 @@ HEAD_TOKENS = 40_000
 """Labelled training patches that a linear head is fitted on."""
 HELD_SHARE = 0.25
 """Of the training photographs, by which a head's strength is chosen."""
-HEAD_STRENGTHS = (1e-2, 1e-1, 1.0, 10.0)
+HEAD_ITERATIONS = 200
+HEAD_STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 """C of the heads on patches, opaque and of concepts alike (on features of unit scale)."""
 TRAINED_SHARE, OPEN_SHARE = 0.98, 0.97
 """Claims: mIoU over that of the opaque features."""

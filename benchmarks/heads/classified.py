@@ -1,0 +1,114 @@
+"""Photographs named by their concepts: a sparse head on pooled codes, what its decisions rest on, and nulls.
+
+In: a `Named` set and the codes of its images. Out: `HeadAnswers`: what `Answers` has, and for every photograph tested
+how many concepts make up its decision, and what is lost with its five foremost concepts and with five others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from benchmarks.heads.named import Named
+from benchmarks.heads.pooled import Pooled
+from benchmarks.heads.probes import Answers, all_classes
+from benchmarks.heads.settings import DRAW, HEAD, REMOVED, SHARE_OF_LOGIT
+from insight.evaluation import concepts_for_share, drop_after_removal
+from insight.heads import ConceptClassifier
+from sae import SparseCodes
+
+
+@dataclass(frozen=True)
+class HeadAnswers(Answers):
+    """Each float64 [tested]: concepts that reach `SHARE_OF_LOGIT` of what speaks for the decision; the logit lost when
+    the `REMOVED` concepts that speak most for it are taken away, and when as many of the image's others are."""
+
+    concepts: np.ndarray
+    lost: np.ndarray
+    lost_by_chance: np.ndarray
+    weights: float
+    """Concepts that the head uses for a class, mean over classes and folds."""
+
+
+def head_answers(named: Named, pooled: Pooled) -> HeadAnswers:
+    """On each fold a head fitted on its training photographs alone, its strength included."""
+    rows = pooled.codes.to_scipy()
+    parts = [_on_fold(named, pooled, rows, *fold) for fold in named.folds]
+    scores, concepts, lost, by_chance, strengths, inner, weights = zip(*parts, strict=True)
+    return HeadAnswers(
+        np.concatenate(scores),
+        tuple(strengths),
+        float(np.mean(inner)),
+        *(np.concatenate(each).astype(np.float64) for each in (concepts, lost, by_chance)),
+        float(np.mean(weights)),
+    )
+
+
+def contributions(rows: csr_array, weights: np.ndarray, n_concepts: int) -> csr_array:
+    """[n, m] what each concept adds to the score of its image's class: features of one concept (its maximum and its
+    mean) are summed. rows: [n, F]; weights: [n, F], those of the class of each image."""
+    entries = rows.tocoo()
+    image, feature = entries.coords
+    values = entries.data * weights[image, feature]
+    found = csr_array((values, (image, feature % n_concepts)), shape=(rows.shape[0], n_concepts))
+    found.sum_duplicates()
+    return found
+
+
+def shuffled_accuracy(named: Named, pooled: Pooled, seed: int = DRAW) -> float:
+    """Accuracy of heads that were fitted on training labels dealt anew."""
+    rng = np.random.default_rng(seed)
+    rows, right = pooled.codes.to_scipy(), []
+    for train, test in named.folds:
+        head = _head(pooled, seed).fit(rows[train], rng.permutation(named.truth[train]))
+        right.append(head.predict(rows[test]) == named.truth[test])
+    return float(np.concatenate(right).mean())
+
+
+def by_text(images: Tensor, texts: Tensor, named: Named) -> Answers:
+    """The class whose text is nearest to each image's vector [n, d]: no label is used."""
+    scores = normalize(images, dim=1) @ texts.T
+    return Answers(scores[torch.from_numpy(named.tested)].numpy(), (), float("nan"))
+
+
+def decoded_means(pooled: Pooled) -> Tensor:
+    """[n, d]: what a dictionary of patches reconstructs of the mean patch of each image: the mean of reconstructions.
+
+    Of codes pooled to "max+mean", whose second half are means.
+    """
+    codes, m = pooled.codes, pooled.made.dictionary.n_concepts
+    mean = codes.concepts >= m
+    parts = codes.rows()[mean], codes.concepts[mean] - m, codes.activations[mean]
+    return pooled.made.dictionary.decode(SparseCodes.from_entries(*parts, codes.n, m))
+
+
+def _on_fold(
+    named: Named, pooled: Pooled, rows: csr_array, train: np.ndarray, test: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, float, float]:
+    head = _head(pooled, pooled.made.seed).fit(rows[train], named.truth[train])
+    tested = rows[test]
+    scores = all_classes(head, tested, named)
+    weights, place = _weights(head), np.searchsorted(head.classes_, scores.argmax(1))
+    found = contributions(tested, weights[place], pooled.made.dictionary.n_concepts)
+    concepts = concepts_for_share(found, SHARE_OF_LOGIT)
+    lost, by_chance = drop_after_removal(found, REMOVED, seed=DRAW)
+    used = np.mean([len(np.unique(np.flatnonzero(row) % pooled.made.dictionary.n_concepts)) for row in head.coef_])
+    inner = head.path_.accuracy[head.path_.chosen] if head.path_ else np.nan
+    return scores, concepts, lost, by_chance, head.alpha_, float(inner), float(used)
+
+
+def _head(pooled: Pooled, seed: int) -> ConceptClassifier:
+    """Codes of image vectors are features as they are: one a concept, as of a maximum."""
+    settings = HEAD if pooled.made.spec.of == "patches" else {**HEAD, "pooling": "max"}
+    return ConceptClassifier(**settings, random_state=seed)
+
+
+def _weights(head: ConceptClassifier) -> np.ndarray:
+    """[classes, F]: of two classes, the weights for each against the other."""
+    coef: np.ndarray = head.coef_
+    return np.concatenate([-coef, coef]) if len(coef) == 1 else coef
