@@ -17,7 +17,7 @@ from sae.errors import InsightError
 from .decode import BadImage, opened
 
 VOID = 255  # the pixel of a mask file that belongs to no class
-_ONE_NUMBER_A_PIXEL = ("1", "L", "P", "I;16", "I;16B", "I")
+ONE_NUMBER_A_PIXEL = ("1", "L", "P", "I;16", "I;16B", "I")
 
 
 def read_classes(path: Path | str) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ def decode_mask(file: Path | bytes, place: str, n_classes: int) -> np.ndarray:
 
 def mask_of(image: Image.Image, place: str, n_classes: int) -> np.ndarray:
     """The same of an image that is open already."""
-    if image.mode not in _ONE_NUMBER_A_PIXEL:
+    if image.mode not in ONE_NUMBER_A_PIXEL:
         raise BadImage(place, f"expected a mask with one number a pixel, found an image of mode {image.mode}")
     mask = np.asarray(image).astype(np.int32)
     mask[mask == VOID] = -1

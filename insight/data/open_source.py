@@ -11,6 +11,7 @@ from sae.errors import InsightError
 from .folder import ImageFolder
 from .huggingface import HuggingFaceSet
 from .image_list import ImageList
+from .layouts import LAYOUTS, Layout
 from .list_records import SUFFIXES
 from .place import FILE, FOLDER, NOTHING, found_at
 from .source import ImageSource
@@ -19,7 +20,8 @@ from .torchvision_set import TorchvisionSet
 
 EXPECTED = (
     "expected a folder of images, a list of them (.txt, .csv, .tsv, .jsonl, .parquet), tar shards"
-    " (data/{00000..00099}.tar, pipe:COMMAND, https://...tar), torchvision:NAME?root=FOLDER or hf:NAME?split=train"
+    " (data/{00000..00099}.tar, pipe:COMMAND, https://...tar), torchvision:NAME?root=FOLDER, hf:NAME?split=train, or"
+    f" one of {', '.join(f'{kind}:' for kind in sorted(LAYOUTS))} and a folder (docs/data.md)"
 )
 
 
@@ -30,14 +32,15 @@ def open_source(
     classes: Path | str | None = None,
     splits: Mapping[str, Path | str] | None = None,
 ) -> ImageSource:
-    """The source that `spec` names: a folder, a list, a tar or pattern of tars, `torchvision:...` or `hf:...`.
+    """The source that `spec` names: a folder, a list, tars, `torchvision:...`, `hf:...` or a layout (`voc:...`).
 
     masks: a folder of masks, only for a folder of images; classes: a file that names the classes of the masks, for
     every kind of source (other sources say themselves where an image's mask is); splits: for each split a list of
     its images, only for a folder. `torchvision:NAME?root=FOLDER&train=False` gives what follows the `?` to the dataset
     of that name; nothing is downloaded unless `download=True` is there. `hf:NAME?split=test&config=...&image=COLUMN
-    &label=COLUMN&mask=COLUMN&streaming=True` names a dataset of the hub or a local path. `InsightError` for a word
-    that is none of these, and when the source cannot be opened.
+    &label=COLUMN&mask=COLUMN&streaming=True` names a dataset of the hub or a local path. `voc:ROOT?split=train`
+    and the other layouts (`insight.data.layouts`) know their own masks and classes. `InsightError` for a word that is
+    none of these, and when the source cannot be opened.
     """
     found = found_at(spec) if spec else NOTHING
     if found == FOLDER:
@@ -49,6 +52,8 @@ def open_source(
         return _torchvision(spec, classes)
     if spec.startswith("hf:") and not spec.startswith("hf://"):
         return _huggingface(spec, classes)
+    if spec.partition(":")[0] in LAYOUTS:
+        return _layout(spec, classes)
     if Path(spec).suffix.lower() in SUFFIXES and not is_url(spec):
         return ImageList(spec, classes=classes)
     if is_url(spec) or spec.endswith(".tar") or ("{" in spec and ".tar" in spec):
@@ -108,14 +113,30 @@ def _huggingface(spec: str, classes: Path | str | None) -> HuggingFaceSet:
     return HuggingFaceSet(found, **columns, classes=classes, name=label, place=spec, split=split)
 
 
+def _layout(spec: str, classes: Path | str | None) -> Layout:
+    name, options = _options(spec)
+    layout = LAYOUTS[spec.partition(":")[0]]
+    unknown = options.keys() - set(layout.options)
+    if unknown or classes is not None:
+        found = "a file of classes" if classes is not None else min(unknown)
+        raise InsightError(f"{spec}: expected no options but {' and '.join(layout.options)}, found {found}")
+    return layout(name, **options)
+
+
 def _query(spec: str) -> tuple[str, dict[str, Any]]:
     """NAME and the options of `kind:NAME?option=value&...`; True, False and whole numbers are such."""
-    name, _, query = spec.partition(":")[2].partition("?")
+    name, options = _options(spec)
     values: dict[str, Any] = {"True": True, "False": False}
+    return name, {key: int(value) if value.isdecimal() else values.get(value, value) for key, value in options.items()}
+
+
+def _options(spec: str) -> tuple[str, dict[str, str]]:
+    """NAME and the options as text."""
+    name, _, query = spec.partition(":")[2].partition("?")
     pairs = [option.split("=", 1) for option in query.split("&")] if query else []
     if any(len(pair) < 2 for pair in pairs):
         raise InsightError(f"{spec}: expected option=value&option=value after the ?, found {query!r}")
-    return name, {key: int(value) if value.isdecimal() else values.get(value, value) for key, value in pairs}
+    return name, {key: value for key, value in pairs}
 
 
 def _first_line(error: Exception) -> str:
