@@ -18,8 +18,8 @@ from ..codes import SparseCodes
 from ..errors import InsightError
 from .tokens import codes_of
 
-_ENTRIES = 2**22
-"""Of g [b, m] at once."""
+_ROWS = 256
+"""Tokens solved at once."""
 _NEW = 16
 """Atoms that enter a working set in a round, at most; twice as many at first."""
 _SWEEPS = 4
@@ -36,8 +36,7 @@ def nonnegative_lasso(targets: Tensor, atoms: Tensor, penalty: float, *, toleran
     if not penalty > 0:
         raise InsightError(f"penalty: expected a number above 0, found {penalty}")
     bound = tolerance * penalty + 20 * torch.finfo(targets.dtype).eps
-    size = max(1, _ENTRIES // len(atoms))
-    return SparseCodes.cat([_solved(part, atoms, penalty, bound) for part in targets.split(size)])
+    return SparseCodes.cat([_solved(part, atoms, penalty, bound) for part in targets.split(_ROWS)])
 
 
 def _solved(targets: Tensor, atoms: Tensor, penalty: float, bound: float) -> SparseCodes:
@@ -100,22 +99,30 @@ def _descended(weights: Tensor, gram: Tensor, linear: Tensor) -> Tensor:
 
 
 def _settled(weights: Tensor, gram: Tensor, linear: Tensor) -> Tensor:
-    """The best weights of those that are active now, where all of them are positive; else what was given."""
+    """The best weights of those that are active now, as far as all can stay positive.
+
+    Where the best are not all positive, weights move towards them until the first is 0, which is then left out (as in
+    Lawson and Hanson 1974); the objective only falls.
+    """
     width = int((weights > 0).sum(1).max())
     if width == 0:
         return weights
     top, order = weights.topk(width, dim=1)
-    active = top > 0
-    across = order[:, :, None].expand(-1, -1, gram.shape[2])
-    block = gram.gather(1, across).gather(2, order[:, None].expand(-1, width, -1)).double()
-    block = torch.where(active[:, :, None] & active[:, None], block, 0)
-    block.diagonal(dim1=1, dim2=2)[~active] = 1
-    side = torch.where(active, linear.gather(1, order), 0).double()
-    factor, failed = torch.linalg.cholesky_ex(block)
-    solution = torch.cholesky_solve(side[:, :, None], factor)[:, :, 0]
-    holds = (failed == 0) & (torch.where(active, solution, torch.inf).amin(1) > 0)
-    top = torch.where(holds[:, None], torch.where(active, solution, 0).to(top), top)
-    return weights.scatter(1, order, top)
+    block = gram.gather(1, order[:, :, None].expand(-1, -1, gram.shape[2]))
+    block, side = block.gather(2, order[:, None].expand(-1, width, -1)).double(), linear.gather(1, order).double()
+    rows, top = torch.arange(len(top), device=top.device), top.double()
+    while len(rows):
+        own, active = top[rows], top[rows] > 0
+        pairs = torch.where(active[:, :, None] & active[:, None], block[rows], 0)
+        pairs.diagonal(dim1=1, dim2=2)[~active] = 1
+        factor, failed = torch.linalg.cholesky_ex(pairs)
+        best = torch.cholesky_solve(torch.where(active, side[rows], 0)[:, :, None], factor)[:, :, 0]
+        best = torch.where((failed == 0)[:, None], best, own)
+        shares = torch.where(best < 0, own / (own - best), 1)  # of the way there, until a weight is 0
+        share = shares.amin(1, keepdim=True)
+        top[rows] = torch.where((share < 1) & (shares <= share), 0, own + share * (best - own)).clamp_(min=0)
+        rows = rows[(share < 1)[:, 0]]
+    return weights.scatter(1, order, top.to(weights))
 
 
 def _padded(rows: Tensor, width: int) -> Tensor:
