@@ -17,15 +17,15 @@ from torch.nn.functional import normalize
 from benchmarks.heads.named import Named
 from benchmarks.heads.pooled import Pooled
 from benchmarks.heads.probes import Answers, all_classes
-from benchmarks.heads.settings import DRAW, HEAD, REMOVED, SHARE_OF_LOGIT
-from insight.evaluation import concepts_for_share, drop_after_removal
+from benchmarks.heads.settings import DRAW, HEAD, REMOVED
 from insight.heads import ConceptClassifier
+from insight.heads.choice import reach
 from sae import SparseCodes
 
 
 @dataclass(frozen=True)
 class HeadAnswers(Answers):
-    """Each float64 [tested]: concepts that reach `SHARE_OF_LOGIT` of what speaks for the decision; the logit lost when
+    """Each float64 [tested]: concepts that reach 90 % of what speaks for the decision; the logit lost when
     the `REMOVED` concepts that speak most for it are taken away, and when as many of the image's others are."""
 
     concepts: np.ndarray
@@ -35,10 +35,11 @@ class HeadAnswers(Answers):
     """Concepts that the head uses for a class, mean over classes and folds."""
 
 
-def head_answers(named: Named, pooled: Pooled) -> HeadAnswers:
-    """On each fold a head fitted on its training photographs alone, its strength included."""
+def head_answers(named: Named, pooled: Pooled, names: np.ndarray | None) -> HeadAnswers:
+    """On each fold a head fitted on its training photographs alone, its strength included. names: bool [m], which
+    concepts have a name, where they were named."""
     rows = pooled.codes.to_scipy()
-    parts = [_on_fold(named, pooled, rows, *fold) for fold in named.folds]
+    parts = [_on_fold(named, pooled, rows, names, *fold) for fold in named.folds]
     scores, concepts, lost, by_chance, strengths, inner, weights = zip(*parts, strict=True)
     return HeadAnswers(
         np.concatenate(scores),
@@ -49,15 +50,20 @@ def head_answers(named: Named, pooled: Pooled) -> HeadAnswers:
     )
 
 
-def contributions(rows: csr_array, weights: np.ndarray, n_concepts: int) -> csr_array:
-    """[n, m] what each concept adds to the score of its image's class: features of one concept (its maximum and its
-    mean) are summed. rows: [n, F]; weights: [n, F], those of the class of each image."""
-    entries = rows.tocoo()
-    image, feature = entries.coords
-    values = entries.data * weights[image, feature]
-    found = csr_array((values, (image, feature % n_concepts)), shape=(rows.shape[0], n_concepts))
-    found.sum_duplicates()
-    return found
+def lost_without(found: csr_array, active: csr_array, named: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """How much of each image's logit goes with the `REMOVED` concepts that add most to it (of the named ones, where
+    `named` [m] says which have a name), and with as many of its active concepts drawn at random, on average over all
+    draws. found: [n, m], what each concept adds; active: [n, F], the pooled codes."""
+    m = found.shape[1]
+    lost, by_chance = np.zeros(found.shape[0]), np.zeros(found.shape[0])
+    for image in range(found.shape[0]):
+        entries = slice(found.indptr[image], found.indptr[image + 1])
+        concepts, added = found.indices[entries], found.data[entries]
+        own = added if named is None else added[named[concepts]]
+        lost[image] = np.sort(own[own > 0])[-REMOVED:].sum()
+        count = len(np.unique(active.indices[active.indptr[image] : active.indptr[image + 1]] % m))
+        by_chance[image] = added.sum() * min(1.0, REMOVED / max(count, 1))
+    return lost, by_chance
 
 
 def shuffled_accuracy(named: Named, pooled: Pooled, seed: int = DRAW) -> float:
@@ -88,15 +94,14 @@ def decoded_means(pooled: Pooled) -> Tensor:
 
 
 def _on_fold(
-    named: Named, pooled: Pooled, rows: csr_array, train: np.ndarray, test: np.ndarray
+    named: Named, pooled: Pooled, rows: csr_array, names: np.ndarray | None, train: np.ndarray, test: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, float, float]:
     head = _head(pooled, pooled.made.seed).fit(rows[train], named.truth[train])
     tested = rows[test]
     scores = all_classes(head, tested, named)
-    weights, place = _weights(head), np.searchsorted(head.classes_, scores.argmax(1))
-    found = contributions(tested, weights[place], pooled.made.dictionary.n_concepts)
-    concepts = concepts_for_share(found, SHARE_OF_LOGIT)
-    lost, by_chance = drop_after_removal(found, REMOVED, seed=DRAW)
+    found, _ = head.contributions(tested)
+    concepts = reach(found)
+    lost, by_chance = lost_without(found, tested, names)
     used = np.mean([len(np.unique(np.flatnonzero(row) % pooled.made.dictionary.n_concepts)) for row in head.coef_])
     inner = head.path_.accuracy[head.path_.chosen] if head.path_ else np.nan
     return scores, concepts, lost, by_chance, head.alpha_, float(inner), float(used)
@@ -106,9 +111,3 @@ def _head(pooled: Pooled, seed: int) -> ConceptClassifier:
     """Codes of image vectors are features as they are: one a concept, as of a maximum."""
     settings = HEAD if pooled.made.spec.of == "patches" else {**HEAD, "pooling": "max"}
     return ConceptClassifier(**settings, random_state=seed)
-
-
-def _weights(head: ConceptClassifier) -> np.ndarray:
-    """[classes, F]: of two classes, the weights for each against the other."""
-    coef: np.ndarray = head.coef_
-    return np.concatenate([-coef, coef]) if len(coef) == 1 else coef

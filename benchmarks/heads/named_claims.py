@@ -1,5 +1,6 @@
-"""What `benchmarks.classification` may claim, computed from its rows: every target of the head on our dictionary, set by
-set, and beside it what others give.
+"""What `benchmarks.classification` may claim, computed from its rows.
+
+Every target of the head on our dictionary, set by set, and beside it what others give.
 """
 
 from __future__ import annotations

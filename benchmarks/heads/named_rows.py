@@ -61,11 +61,14 @@ class NamedRows:
         rows.append(self._null(HEADS, COMMONEST, commonest))
         return rows, probes[best], best
 
-    def of_kind(self, kind: Sequence[Pooled], probe: Answers, texts: Tensor) -> list[Row]:
-        """The rows of one kind of dictionary, all its seeds; `probe` is what it is held against."""
+    def of_kind(
+        self, kind: Sequence[Pooled], names: Sequence[np.ndarray | None], probe: Answers, texts: Tensor
+    ) -> list[Row]:
+        """The rows of one kind of dictionary, all its seeds; `probe` is what it is held against, `names` says
+        of each which concepts have a name (None: they were not named)."""
         spec = kind[0].made.spec
         by = f"{HEADS}, {spec.name}"
-        answers = [head_answers(self.named, pooled) for pooled in kind]
+        answers = [head_answers(self.named, *one) for one in zip(kind, names, strict=True)]
         rows = [*self._measured(by, answers), *self._against(by, answers, probe), *self._reasons(by, answers)]
         if spec.of == "patches":
             decoded = [by_text(decoded_means(pooled), texts, self.named) for pooled in kind]

