@@ -7,11 +7,14 @@ from typing import Literal, get_args
 from .config import PUBLISHED_FRACTIONS, SaeConfig, TrainConfig
 from .errors import InsightError
 
-Preset = Literal["cfm", "msae", "patchsae"]
+Preset = Literal["cfm", "msae", "patchsae", "topk", "dncbm"]
 
 
-def preset(name: Preset, dim: int, *, steps: int) -> tuple[SaeConfig, TrainConfig]:
+def preset(name: Preset, dim: int, *, steps: int, n_concepts: int | None = None) -> tuple[SaeConfig, TrainConfig]:
     """Configs of `name` for features of width `dim`, trained for `steps` steps. Sources: specs/insight.md §1.3, §2.
+
+    n_concepts: None: the published expansion. Everything else is for runs as long as the published ones: in a short run
+    with "cfm" or "topk" no concept is dead before 10 million tokens (`dead_after_tokens=None` adapts to the run).
 
     - "cfm" (arXiv 2601.13798): Matryoshka BatchTopK. Published: about 357,000 steps of 83 images of 196 tokens.
     - "msae" (Zaigrajew et al., uniform weights; `level_weights="reversed"` is their RW): one dictionary, nested k.
@@ -20,16 +23,28 @@ def preset(name: Preset, dim: int, *, steps: int) -> tuple[SaeConfig, TrainConfi
     - "patchsae": ReLU and L1. Published: 2,621,440 samples; the batch size is not recorded in our sources and is left
       at the default. Ours differs in that errors are divided by one norm for all tokens, gradients are clipped by
       nothing, as there, and ghost gradients, optional there, are not built.
+    - "topk" (arXiv 2406.04093): flat TopK with AuxK. Settings of the released training script, train.py of
+      openai/sparse_autoencoder: 32,768 concepts for width 768, here in proportion to the width. Ours differs in that
+      the auxiliary loss takes the d/2 strongest dead concepts of a token (there 256 of 768), that Adam's epsilon is the
+      default (there 6.25e-10), and that errors are divided by each batch's variance (there once by a sample's).
+    - "dncbm" (Discover-then-Name, arXiv 2407.14499): ReLU and L1 on image vectors. Published: 200 epochs of CC3M, which
+      `steps` stands for. The penalty means what it means there for CLIP's image vectors as the encoder gives them; for
+      vectors of another scale (of norm 1, say) it is another penalty. Ours differs in that new directions are drawn
+      from one batch (there from 819,200 vectors), and in that the last twentieth is without resampling (there the last
+      tenth).
     """
     if name not in get_args(Preset):
         raise InsightError(f"preset: expected one of {get_args(Preset)}, found {name}")
-    return {"cfm": _cfm, "msae": _msae, "patchsae": _patchsae}[name](dim, steps)
+    if n_concepts is not None and n_concepts < 1:
+        raise InsightError(f"n_concepts: expected at least 1, found {n_concepts}")
+    make = {"cfm": _cfm, "msae": _msae, "patchsae": _patchsae, "topk": _topk, "dncbm": _dncbm}[name]
+    return make(dim, steps, n_concepts)
 
 
-def _cfm(dim: int, steps: int) -> tuple[SaeConfig, TrainConfig]:
+def _cfm(dim: int, steps: int, n_concepts: int | None) -> tuple[SaeConfig, TrainConfig]:
     config = SaeConfig(
         dim,
-        16 * dim,  # §1.3: expansion 16
+        n_concepts or 16 * dim,  # §1.3: expansion 16
         k=12,  # §1.3: k=12
         fractions=PUBLISHED_FRACTIONS,  # §1.3: [0.008, 0.03, 0.06, 0.12, 0.24, 0.542]
         selection="batch_topk",  # §1.3: the k·B largest of the batch
@@ -54,8 +69,8 @@ def _cfm(dim: int, steps: int) -> tuple[SaeConfig, TrainConfig]:
     return config, train
 
 
-def _msae(dim: int, steps: int) -> tuple[SaeConfig, TrainConfig]:
-    n_concepts = 8 * dim  # the expansion of their released checkpoints (4096 of 512); §2 gives none
+def _msae(dim: int, steps: int, n_concepts: int | None) -> tuple[SaeConfig, TrainConfig]:
+    n_concepts = n_concepts or 8 * dim  # the expansion of their released checkpoints (4096 of 512); §2 gives none
     ks, k = [], 64  # §2: k = 64, 128, … up to m
     while k < n_concepts:
         ks.append(k)
@@ -81,11 +96,12 @@ def _msae(dim: int, steps: int) -> tuple[SaeConfig, TrainConfig]:
     return config, train
 
 
-def _patchsae(dim: int, steps: int) -> tuple[SaeConfig, TrainConfig]:
+def _patchsae(dim: int, steps: int, n_concepts: int | None) -> tuple[SaeConfig, TrainConfig]:
+    n_concepts = n_concepts or 64 * dim  # §2: 768×64
     config = SaeConfig(
         dim,
-        64 * dim,  # §2: 768×64
-        k=64,  # not theirs: with a given sparsity_coefficient it is not aimed at
+        n_concepts,
+        k=min(64, n_concepts),  # not theirs: with a given sparsity_coefficient it is not aimed at
         fractions=(1.0,),
         selection="relu",  # §2: ReLU+L1
     )
@@ -100,5 +116,57 @@ def _patchsae(dim: int, steps: int) -> tuple[SaeConfig, TrainConfig]:
         level_weights="mean",
         bias_start="geometric_median",  # §2
         revival="none",  # §2: ghost grads optional
+    )
+    return config, train
+
+
+def _topk(dim: int, steps: int, n_concepts: int | None) -> tuple[SaeConfig, TrainConfig]:
+    config = SaeConfig(
+        dim,
+        n_concepts or 32_768 * dim // 768,  # train.py: n_dirs 32,768, d_model 768
+        k=32,  # train.py
+        fractions=(1.0,),
+        selection="topk",
+        inputs="layer_norm",  # model.py: TopK autoencoders come with normalised inputs
+    )
+    train = TrainConfig(
+        steps,
+        batch_size=131_072,  # train.py: bs
+        lr=1e-4,  # train.py
+        max_gradient_norm=None,  # train.py: clip_grad
+        bias_start="geometric_median",  # train.py: of 32,768 tokens
+        level_weights="mean",
+        normalised_loss=True,  # train.py: mse_scale
+        revival="auxk",
+        aux_coefficient=1 / 32,  # train.py: auxk_coef, of an error normalised as ours
+        dead_after_tokens=10_000_000,  # train.py: dead_toks_threshold
+    )
+    return config, train
+
+
+def _dncbm(dim: int, steps: int, n_concepts: int | None) -> tuple[SaeConfig, TrainConfig]:
+    n_concepts = n_concepts or 8 * dim  # §2: expansion 8
+    batch_size = 4096  # §2: bs 4096
+    resample_steps = steps // 20 + 1  # §2: every 10 of 200 epochs; a step more, so that none is resampled at the end
+    config = SaeConfig(
+        dim,
+        n_concepts,
+        k=min(64, n_concepts),  # not theirs: with a given sparsity_coefficient it is not aimed at
+        fractions=(1.0,),
+        selection="relu",  # §2: ReLU
+    )
+    train = TrainConfig(
+        steps,
+        batch_size=batch_size,
+        lr=5e-4,  # §2: lr 5e-4
+        max_gradient_norm=None,  # custom_pipeline.py clips nothing
+        rescale=False,  # save_cc3m_features.py: as the encoder gives them
+        bias_start="zero",  # train_sae.py gives no median
+        level_weights="mean",
+        # §2: L1 3e-5, beside an error that is a mean over d (their library's); ours is a sum.
+        sparsity_coefficient=3e-5 * dim,
+        revival="resample",  # §2
+        resample_steps=resample_steps,
+        dead_after_tokens=resample_steps * batch_size,  # activation_resampler.py: silent since the last resampling
     )
     return config, train
