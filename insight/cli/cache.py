@@ -14,7 +14,8 @@ Source = Annotated[
     tyro.conf.arg(
         metavar="SOURCE",
         help="Folder of images (searched recursively), list of images (.txt, .csv, .tsv, .jsonl, .parquet), tar shards"
-        " ('data/{00000..00099}.tar'), 'torchvision:NAME?root=FOLDER' or 'hf:NAME?split=train'.",
+        " ('data/{00000..00099}.tar'), 'torchvision:NAME?root=FOLDER', 'hf:NAME?split=train', or a standard set"
+        " ('voc:ROOT?split=train', coco:, ade20k:, part-imagenet:, cub:, images:; see docs/data.md).",
     ),
 ]
 Caches = Annotated[

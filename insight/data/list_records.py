@@ -1,7 +1,8 @@
 """The records of a file that lists images, one after the other from any of them on, in bounded memory.
 
 A .txt has a path a line; .csv, .tsv, .jsonl and .parquet have a column `path` and may have `id`, `label`, `split` and
-`mask`. Text is UTF-8. Where a record starts is a position: a byte in a text, a row in a Parquet file.
+`mask`; without `path` the ids are the paths. Text is UTF-8. Where a record starts is a position: a byte in a text, a
+row in a Parquet file.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _lines(path: Path, position: int) -> Iterator[tuple[Record, int]]:
         if suffix in (".csv", ".tsv"):
             head = _Lines(path, file, 0)
             columns = next(_cells(head, suffix), [])
-            if "path" not in columns:
+            if not {"path", "id"} & set(columns):
                 raise head.error(f"a first line that names columns, one of them `path`, found {columns[:9]}")
             position = max(position, head.at)
         lines = _Lines(path, file, position)
@@ -114,7 +115,7 @@ def _rows(path: Path, position: int) -> Iterator[tuple[Record, int]]:
     try:
         with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
             columns = [name for name in Record._fields if name in file.schema_arrow.names]
-            if "path" not in columns:
+            if not {"path", "id"} & set(columns):
                 raise InsightError(f"{path}: expected a column `path`, found {file.schema_arrow.names[:9]}")
             first = 0  # row of the file at which the row group begins
             for group in range(file.metadata.num_row_groups):
@@ -144,6 +145,8 @@ def _record(values: dict[str, Any], error: Callable[[str], InsightError]) -> Rec
             raise error(f"text or a number as `{name}`, found {str(value)[:60]}")
         found[name] = None if value is None or value != value else str(value) or None  # NaN is a table's "nothing"
     path = found.pop("path")
+    if "path" not in values:
+        path = found["id"]
     if path is None or "\0" in path:
         raise error("a `path`, found none")
     return Record(path, found.pop("id") or path, **found)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from naming.words.lists import load_phrases
 from naming.words.wordnet import WordNet
 from sae.errors import InsightError
 
@@ -22,26 +23,34 @@ def class_names(root: Path, folders: Iterable[str]) -> dict[str, str]:
     """What the class of each folder is called.
 
     The name that a file of `FILES` in `root` gives it, of synonyms ("tench, Tinca tinca") the first; else, for a folder
-    such as n01440764, WordNet's first word for that number; else the folder's own name. Where several folders would be
-    called the same ("crane"), each has its folder's name added in brackets: "crane (n02012849)".
+    such as n01440764, a word of WordNet's for that number, one that ImageNet's list has or else the most frequent;
+    else the folder's own name. Where several folders would be called the same ("crane"), each has its folder's name
+    added in brackets: "crane (n02012849)".
     """
     folders = list(folders)
     listed = next((_read(root / file) for file in FILES if found_at(root / file) == FILE), {})
-    names = {folder: listed.get(folder) or _synset(folder) or folder for folder in folders}
+    synsets = _synsets([folder for folder in folders if folder not in listed and _SYNSET.fullmatch(folder)])
+    names = {folder: listed.get(folder) or synsets.get(folder) or folder for folder in folders}
     shared = Counter(names.values())
     return {folder: name if shared[name] == 1 else f"{name} ({folder})" for folder, name in names.items()}
 
 
 def _read(path: Path) -> dict[str, str]:
-    pairs = (re.split(r"\t|\s+", line.strip(), maxsplit=1) for line in read_lines(path))
+    pairs = (line.strip().split(maxsplit=1) for line in read_lines(path))
     return {pair[0]: pair[1].split(",")[0].strip() for pair in pairs if len(pair) == 2}
 
 
-def _synset(folder: str) -> str | None:
-    if not _SYNSET.fullmatch(folder):
-        return None
-    wordnet = WordNet.load()
-    try:
-        return wordnet.synset(wordnet.numbered(folder)).lemmas[0]
-    except InsightError:
-        return None
+def _synsets(numbers: list[str]) -> dict[str, str]:
+    """A word for each of WordNet's numbers that there is."""
+    if not numbers:
+        return {}
+    wordnet, classes, english = WordNet.load(), set(load_phrases("imagenet").phrases), load_phrases("english")
+    frequency = dict(zip(english.phrases, english.zipf))
+    words = {}
+    for number in numbers:
+        try:
+            lemmas = wordnet.synset(wordnet.numbered(number)).lemmas
+        except InsightError:
+            continue
+        words[number] = max(lemmas, key=lambda lemma: (lemma in classes, frequency.get(lemma, -1.0)))
+    return words

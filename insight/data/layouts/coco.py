@@ -31,7 +31,7 @@ Mask = Callable[[], np.ndarray] | None
 
 
 class Coco(Layout):
-    """`coco:ROOT?split=val2017&masks=things`: images in ROOT/SPLIT or ROOT/images/SPLIT, annotations in ROOT/annotations.
+    """`coco:ROOT?split=val2017&masks=things`: images in SPLIT or images/SPLIT, JSON files in annotations.
 
     split: several with commas, all that have such masks without it; an image's split is said without the year. masks:
 
@@ -105,7 +105,7 @@ class Coco(Layout):
             return None
         below = [folder / f"panoptic_{split}" / picture.segments_file for folder in (self._below, self.root)]
         path = next((path for path in below if found_at(path) == FILE), None)
-        return path and partial(_panoptic, path, picture.segments, self._class_of)
+        return None if path is None else partial(_panoptic, path, picture.segments, self._class_of)
 
     def _name(self, category: int) -> str:
         return self.classes[self._class_of[category]]

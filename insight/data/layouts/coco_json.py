@@ -109,7 +109,7 @@ def _by_id(path: Path, what: str, entries: list[dict[str, Any]], value: Callable
 
 def _known(path: Path, what: str, id: Any, known: dict[Any, Any]) -> Any:
     if id not in known:
-        raise InsightError(f"{path}: expected annotations of its own {what} ids, found {what} {str(id)[:40]!a}")
+        raise InsightError(f"{path}: expected annotations of its own {what} ids, found {what} {ascii(id)[:40]}")
     return id
 
 

@@ -35,8 +35,9 @@ class ImageTree(Layout):
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """What the class of each folder is called, of all the chosen splits."""
-        folders = {entry.name for split in self.splits for entry in (self.root / split).iterdir() if entry.is_dir()}
+        """What the class of each folder is called; those of all splits count, so that one means the same in each."""
+        splits = {*self.splits, *(split for split in USUAL if (self.root / split).is_dir())}
+        folders = {entry.name for split in splits for entry in (self.root / split).iterdir() if entry.is_dir()}
         return class_names(self.root, sorted(folders))
 
     @cached_property

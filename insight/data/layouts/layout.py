@@ -120,7 +120,7 @@ def files_in(folder: Path, suffixes: frozenset[str] | set[str]) -> list[str]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text in UTF-8 without their ends, whichever these are; `InsightError` names a file that is none."""
+    """The lines of a UTF-8 text without their ends, whichever these are; `InsightError` names a file that is none."""
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -24,7 +24,7 @@ class Runs(NamedTuple):
 
 
 class Region(NamedTuple):
-    """An object or a part of one. category: the id that the file gives it; shape: its polygons [p, 2], or its runs."""
+    """An object or a part of one. category: the id that the file gives it; shape: its polygons, x and y by turns [2p], or its runs."""
 
     category: int
     shape: tuple[np.ndarray, ...] | Runs
@@ -39,12 +39,15 @@ def shape_of(segmentation: Any) -> tuple[np.ndarray, ...] | Runs:
         flat = [np.array(polygon, dtype=np.float32) for polygon in segmentation]
         if any(polygon.ndim != 1 or len(polygon) % 2 or not np.isfinite(polygon).all() for polygon in flat):
             raise ValueError("expected polygons of x and y by turns, found other numbers")
-        return tuple(polygon.reshape(-1, 2) for polygon in flat if len(polygon) >= 6)
-    runs, size = (segmentation.get(key) for key in ("counts", "size")) if isinstance(segmentation, dict) else (None, 0)
-    sizes = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
-    if not sizes or not isinstance(runs, (str, list)):
+        return tuple(polygon for polygon in flat if len(polygon) >= 6)
+    if not isinstance(segmentation, dict):
         raise ValueError("expected polygons, or runs with counts and size")
-    return Runs(runs if isinstance(runs, str) else np.array(runs, dtype=np.int64), *size)
+    runs, size = segmentation.get("counts"), segmentation.get("size")
+    if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
+        raise ValueError("expected runs with a size of height and width")
+    if not isinstance(runs, (str, list)):
+        raise ValueError("expected runs with counts")
+    return Runs(runs if isinstance(runs, str) else np.array(runs, dtype=np.int64), size[0], size[1])
 
 
 def paint(
@@ -82,5 +85,5 @@ def _filled(shape: tuple[np.ndarray, ...] | Runs, height: int, width: int, place
             raise BadImage(place, f"a region of it is damaged ({error})") from None
     filled = np.zeros((height, width), dtype=bool)
     for polygon in shape:
-        filled |= fill_polygon(polygon, height, width)
+        filled |= fill_polygon(polygon.reshape(-1, 2), height, width)
     return filled

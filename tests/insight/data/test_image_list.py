@@ -182,3 +182,16 @@ def test_long_lists_are_not_held(tmp_path: Path, suffix: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3 << 20  # the list itself is 4.5 MB, and more as objects
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_without_paths_the_ids_are_the_paths(tmp_path: Path, suffix: str) -> None:
+    paths = write_pictures(tmp_path, 3)
+    Image.new("L", (4, 5), 1).save(tmp_path / "m.png")
+    rows = [{"id": path, "label": "cat", "split": "val", "mask": "m.png"} for path in paths]
+    source = ImageList(write_list(tmp_path / f"a{suffix}", rows), classes=write_classes(tmp_path, "sky", "sea"))
+    items = everything(source)
+    assert [(item.id, item.label, item.split, colour(item)) for item in items] == [
+        (path, "cat", "val", number) for number, path in enumerate(paths)
+    ]
+    assert all(item.load_mask is not None and (item.load_mask() == 1).all() for item in items)
