@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from sae.errors import InsightError
 
+from ..evaluation.sparsity import concepts_to_reach
 from .defaults import SHARE, STANDARD_ERRORS
 from .head import Head, predicted
 from .linear import LinearFit, fit_linear, fit_path
@@ -44,13 +45,13 @@ class Examples:
 
     def fit(self, alpha: float, settings: dict[str, Any]) -> LinearFit:
         """The optimum at one penalty."""
-        weights = {"sample_weight": self.weight, "offset": self.offset}
-        return fit_linear(self.x, self.y, self.n_classes, alpha=alpha, **weights, **settings)
+        weight, offset = self.weight, self.offset
+        return fit_linear(self.x, self.y, self.n_classes, alpha=alpha, sample_weight=weight, offset=offset, **settings)
 
     def path(self, settings: dict[str, Any], alphas: list[float] | None = None) -> list[LinearFit]:
         """The optima along a path of penalties, strongest first."""
-        weights = {"sample_weight": self.weight, "offset": self.offset}
-        return fit_path(self.x, self.y, self.n_classes, alphas=alphas, **weights, **settings)
+        weight, offset = self.weight, self.offset
+        return fit_path(self.x, self.y, self.n_classes, alphas=alphas, sample_weight=weight, offset=offset, **settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,17 @@ class AccuracyPath:
         """A line a step, as plain values."""
         names = ("alpha", "accuracy", "standard_error", "concepts_per_class", "concepts_to_reach")
         return [{name: float(getattr(self, name)[step]) for name in names} for step in range(len(self.alpha))]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        arrays = {name: value.tolist() for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return {**arrays, "chosen": self.chosen, "images": self.images}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> AccuracyPath:
+        """What `to_dict` gave."""
+        arrays: Any = {name: np.array(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**arrays)
 
 
 def split_by_class(
@@ -158,14 +170,4 @@ def concepts_used(coef: Float64[np.ndarray, "rows F"], head: Head) -> Int64[np.n
 
 def mean_reach(head: Head, x: csr_array, classes: np.ndarray) -> float:
     """Concepts that reach 90 % of the positive contributions to these classes, mean over images."""
-    return float(reach(head.contributions(x, classes)[0]).mean())
-
-
-def reach(contributions: csr_array) -> Int64[np.ndarray, " n"]:
-    """Concepts that reach `SHARE` of each row's positive contributions."""
-    counts = np.zeros(contributions.shape[0], dtype=np.int64)
-    for row, (start, stop) in enumerate(zip(contributions.indptr[:-1], contributions.indptr[1:])):
-        positive = np.sort(np.maximum(contributions.data[start:stop], 0))[::-1].cumsum()
-        if len(positive) and positive[-1] > 0:
-            counts[row] = np.searchsorted(positive, SHARE * positive[-1]) + 1
-    return counts
+    return float(concepts_to_reach(head.contributions(x, classes)[0], SHARE).mean())

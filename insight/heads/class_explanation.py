@@ -18,7 +18,8 @@ from PIL import Image
 from sae.errors import InsightError
 from sae.files import atomic_write, write_json
 
-from .choice import reach
+from ..evaluation.sparsity import concepts_to_reach
+from .defaults import SHARE
 from .head import class_logits, class_probabilities, class_rows, predicted
 from .least_set import LeastSet, least_set
 
@@ -140,10 +141,7 @@ class ClassExplanation:
     @property
     def n90(self) -> int:
         """How many concepts reach 90 % of the positive contributions to `target`."""
-        from scipy.sparse import csr_array
-
-        row = np.array([[item.contribution for item in self.contributions]])
-        return int(reach(csr_array(row))[0])
+        return int(concepts_to_reach(np.array([[item.contribution for item in self.contributions]]), SHARE)[0])
 
     def without(self, concepts: Iterable[int | str]) -> ClassPrediction:
         """What the head would say if these concepts, by number or title, were silent.

@@ -7,9 +7,8 @@ the concepts that decided, exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -30,7 +29,9 @@ from .choice import AccuracyPath, Examples, accuracy_path, fit_within
 from .class_texts import Classes, ClassWords, class_vectors
 from .defaults import L1_RATIO, POOLING, TEMPERATURE, VALIDATION
 from .head import Head, class_probabilities, predicted
-from .linear import LinearFit
+from .interventions import Interventions
+from .linear import LinearFit, fit_linear
+from .parameters import check_parameters
 from .pooling import Pooling, n_features
 from .text_head import TextHead
 
@@ -44,7 +45,7 @@ ROWS = (np.float64, np.float32)
 """Kinds of number that activations are kept as; others become the first."""
 
 
-class ConceptClassifier(ClassifierMixin, BaseEstimator):
+class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
     """A sparse linear head on pooled concepts, an estimator of scikit-learn.
 
     `X` is, wherever it is asked for, pooled activations [n, F] (an array, a scipy matrix, `SparseCodes`; of any
@@ -180,7 +181,7 @@ class ConceptClassifier(ClassifierMixin, BaseEstimator):
         `InsightError` for fewer than two classes, names that are the same word, and a backbone without text.
         """
         head = cls(model, prior="text", **parameters)
-        head._check_parameters()
+        check_parameters(head)
         names = ClassWords.read(classes).names
         if len(names) < 2:
             raise InsightError(f"classes: expected at least two to choose from, found only {names[0]!r}")
@@ -207,6 +208,34 @@ class ConceptClassifier(ClassifierMixin, BaseEstimator):
         head._learn(Examples(rows, soft, len(head.classes_)))
         return head
 
+    def save(self, folder: Path | str, *, model_place: Path | str | None = None) -> None:
+        """Write `head.json` and `head.safetensors` into a folder. `model_place`: where `load` shall look for the model:
+        the folder of one, or the name of one that comes with the package.
+        """
+        from .saving import save_classifier
+
+        check_is_fitted(self)
+        save_classifier(self, Path(folder), None if model_place is None else str(model_place))
+
+    @classmethod
+    def load(cls, folder: Path | str, model: ConceptModel | Path | str | None = None) -> ConceptClassifier:
+        """Read what `save` wrote. `model`: the model it is of, or where it is (default: where the head remembers it).
+
+        `InsightError` for damaged files, and for a model whose backbone or dictionary is not that of the head.
+        """
+        from .saving import load_classifier
+
+        return load_classifier(cls, Path(folder), model)
+
+    def _fit_intercept(self, X: Any, y: Any) -> Float64[np.ndarray, " rows"]:
+        """The best intercepts for the weights as they are."""
+        rows, y, _ = self._labelled(X, y, None)
+        rows, numbers = self._rows(rows), self._numbers(y)
+        scores = self._head().scores(rows) - self.intercept_
+        offset = scores if scores.shape[1] > 1 else np.hstack([np.zeros_like(scores), scores])
+        nothing = csr_array((len(numbers), 1))
+        return fit_linear(nothing, numbers, len(self.classes_), alpha=1.0, offset=offset, scale=None).intercept
+
     def _learn(self, examples: Examples) -> None:
         self.path_ = self._path(examples) if self.alpha == "auto" else None
         alpha = float(self.alpha) if self.path_ is None else float(self.path_.alpha[self.path_.chosen])
@@ -223,7 +252,7 @@ class ConceptClassifier(ClassifierMixin, BaseEstimator):
 
     def _examples(self, X: Any, y: Any, sample_weight: Any) -> Examples:
         """Checked rows and their classes; sets `classes_`, `n_features_in_` and `text_`."""
-        self._check_parameters()
+        check_parameters(self)
         X, y, sample_weight = self._labelled(X, y, sample_weight)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[*ROWS])
         rows = self._checked(csr_array(X))
@@ -308,18 +337,6 @@ class ConceptClassifier(ClassifierMixin, BaseEstimator):
             raise InsightError(f"expected one of the {len(self.classes_)} classes ({known}), found {unknown[0]!r}")
         return np.array([place[name] for name in asked.tolist()])
 
-    def _check_parameters(self) -> None:
-        for name, right, expected in (
-            ("pooling", self.pooling in get_args(Pooling), f"one of {', '.join(get_args(Pooling))}"),
-            ("alpha", self.alpha == "auto" or _between(self.alpha, 0, np.inf), '"auto" or a number above 0'),
-            ("max_concepts", self.max_concepts is None or _is_count(self.max_concepts), "None or a number from 1"),
-            ("prior", self.prior in (None, "text"), 'None or "text"'),
-            ("validation", _between(self.validation, 0, 1), "a share between 0 and 1"),
-            ("temperature", _between(self.temperature, 0, np.inf), "a number above 0"),
-        ):
-            if not right:
-                raise InsightError(f"{name}: expected {expected}, found {getattr(self, name)!r}")
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -330,11 +347,3 @@ class ConceptClassifier(ClassifierMixin, BaseEstimator):
         parameters = self.get_params(deep=False)
         model = parameters.pop("model")
         return type(self)(model, **{name: clone(value, safe=False) for name, value in parameters.items()})
-
-
-def _between(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and low < value < high
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1

@@ -43,15 +43,15 @@ class TextHead:
 
         from sae import SparseCodes
 
-        device = dictionary.directions.device
-        none = SparseCodes.from_entries(
-            *(torch.empty(0, dtype=kind, device=device) for kind in (torch.int64, torch.int64, torch.float32)),
-            1,
-            dictionary.n_concepts,
+        directions = dictionary.directions.detach()
+        none = SparseCodes.from_dense(torch.zeros(1, dictionary.n_concepts, device=directions.device))
+        bias = dictionary.decode(none)[0].detach()  # what a token without any concept is reconstructed as
+        return cls(
+            vectors=np.asarray(vectors, np.float64),
+            directions=directions.cpu().numpy().astype(np.float64),
+            bias=bias.cpu().numpy().astype(np.float64),
+            temperature=temperature,
         )
-        bias = dictionary.decode(none)[0]  # what a token without any concept is reconstructed as
-        directions = dictionary.directions.detach().cpu().numpy().astype(np.float64)
-        return cls(np.asarray(vectors, np.float64), directions, bias.cpu().numpy().astype(np.float64), temperature)
 
     @property
     def n_concepts(self) -> int:
