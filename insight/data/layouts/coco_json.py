@@ -1,7 +1,8 @@
 """The JSON of COCO's form: images, categories, and regions of images or segments of panoptic ones.
 
-A file of half a gigabyte is read once; of an annotation only the image, the category and the packed outline are kept,
-while the file is parsed, so that what is held is about a quarter of the file's size.
+A file is read once; of an annotation only the image, the category and the packed outline are kept, already while the
+file is parsed. What is held is then about 1.3 times the file, 0.6 GB for the 118,000 training images of COCO, and not
+the several GB of their JSON as objects.
 """
 
 from __future__ import annotations
