@@ -18,8 +18,8 @@ from benchmarks.heads.named import Named
 from benchmarks.heads.pooled import Pooled
 from benchmarks.heads.probes import Answers, all_classes
 from benchmarks.heads.settings import DRAW, HEAD, REMOVED
+from insight.evaluation import concepts_to_reach
 from insight.heads import ConceptClassifier
-from insight.heads.choice import reach
 from sae import SparseCodes
 
 
@@ -100,7 +100,7 @@ def _on_fold(
     tested = rows[test]
     scores = all_classes(head, tested, named)
     found, _ = head.contributions(tested)
-    concepts = reach(found)
+    concepts = concepts_to_reach(found)
     lost, by_chance = lost_without(found, tested, names)
     used = np.mean([len(np.unique(np.flatnonzero(row) % pooled.made.dictionary.n_concepts)) for row in head.coef_])
     inner = head.path_.accuracy[head.path_.chosen] if head.path_ else np.nan

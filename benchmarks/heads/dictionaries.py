@@ -16,7 +16,7 @@ from benchmarks.concepts.texts import TextSpace
 from benchmarks.heads.settings import CONCEPTS, FIT_TOKENS, SEEDS, SPECS, STEPS, WORDS, Spec
 from insight.backbones.base import hash_tensors
 from insight.cache import FeatureCache
-from insight.defaults import LR, SHARE_OF_DECAY, K
+from insight.defaults import SHARE_OF_DECAY, K
 from insight.pipeline import train_dictionary
 from naming import load_phrases
 from sae import SparseAutoencoder, TensorSource, train
@@ -57,6 +57,7 @@ class Maker:
     concepts: int | None = None
     steps: int | None = None
     seeds: int = SEEDS
+    words: int = WORDS
 
     def make(self, names: Sequence[str]) -> list[Made]:
         """All seeds of these kinds, kind by kind."""
@@ -69,15 +70,20 @@ class Maker:
 
     def _made(self, spec: Spec, seed: int) -> Dictionary:
         folder = self.folder / f"{folder_name(spec)}-{seed}"
-        if _is_finished(folder):
-            return load_dictionary(folder)
-        if spec.kind == "ours":
-            return train_dictionary(self.cache, folder, concepts=self.concepts, steps=self.steps, seed=seed).eval()
-        if spec.kind == "autoencoder":
-            return self._autoencoder(spec, seed, folder)
-        found = self._fitted(spec, seed)
-        save_dictionary(found, folder)
+        if not _is_finished(folder):
+            self._make(spec, seed, folder)
+        found = load_dictionary(folder)
+        if isinstance(found, SparseAutoencoder):
+            return _read_with(found, spec.options.get("read_k")).eval()
         return found
+
+    def _make(self, spec: Spec, seed: int, folder: Path) -> None:
+        if spec.kind == "ours":
+            train_dictionary(self.cache, folder, concepts=self.concepts, steps=self.steps, seed=seed)
+        elif spec.kind == "autoencoder":
+            self._train(spec, seed, folder)
+        else:
+            save_dictionary(self._fitted(spec, seed), folder)
 
     def _fitted(self, spec: Spec, seed: int) -> Dictionary:
         """A decomposition without gradient descent."""
@@ -90,26 +96,29 @@ class Maker:
             return fit_nmf(source, size, k=K, seed=seed)
         if spec.kind == "random":
             return random_dictionary(source, size, k=K, seed=seed)
-        return fit_sparse_coding(source, self._words(), k=spec.options["k"], seed=seed)
+        return fit_sparse_coding(source, self._word_vectors(), k=spec.options["k"], seed=seed)
 
-    def _autoencoder(self, spec: Spec, seed: int, folder: Path) -> SparseAutoencoder:
-        """Published settings but for size, steps, seed and step sizes, which are those of ours: all were published for
-        runs a hundred times as long."""
+    def _train(self, spec: Spec, seed: int, folder: Path) -> None:
+        """Published settings but for size, steps, seed and what the table replaces."""
         steps = self.steps or STEPS
-        config, settings = preset(spec.options["preset"], self.cache.dim, steps=steps)
-        config = replace(config, n_concepts=self.concepts or CONCEPTS)
-        decay = int(SHARE_OF_DECAY * steps)
-        settings = replace(settings, batch_size=4096, lr=LR, decay_steps=decay, seed=seed)
+        config, settings = preset(
+            spec.options["preset"], self.cache.dim, steps=steps, n_concepts=self.concepts or CONCEPTS
+        )
+        config = replace(config, **spec.options.get("sae", {}))
+        own = spec.options.get("train")
+        if own:
+            settings = replace(settings, **own, decay_steps=int(SHARE_OF_DECAY * steps))
         extra = {"backbone": self.cache.encoder, "images": self.cache.n_images}
-        return train(self._source(spec), config, settings, folder, extra=extra, device="cpu").eval()
+        seeded = replace(settings, seed=seed)
+        train(self._source(spec), config, seeded, folder, extra=extra, device="cpu")
 
     def _source(self, spec: Spec) -> TokenSource:
         return self.cache if spec.of == "patches" else TensorSource(self.cache.pooled().float())
 
-    def _words(self) -> Tensor:
+    def _word_vectors(self) -> Tensor:
         """Unit vectors [v, d] of the commonest phrases of the shipped list."""
         words = load_phrases()
-        commonest = sorted(range(len(words)), key=lambda i: -words.zipf[i])[:WORDS]
+        commonest = sorted(range(len(words)), key=lambda i: -words.zipf[i])[: self.words]
         return self.texts.vectors([words.phrases[i] for i in commonest])
 
 
@@ -122,3 +131,12 @@ def _is_finished(folder: Path) -> bool:
     """Whether a dictionary lies there whole: of every kind, the last file that is written."""
     autoencoder = (folder / "sae.safetensors").exists() and not (folder / "checkpoint").exists()
     return autoencoder or ((folder / "dictionary.safetensors").exists() and (folder / "config.json").exists())
+
+
+def _read_with(sae: SparseAutoencoder, k: int | None) -> SparseAutoencoder:
+    """The same weights with at most the k largest concepts of a token active (None: as it was trained)."""
+    if k is None or k >= sae.config.k:
+        return sae
+    other = SparseAutoencoder(replace(sae.config, k=k))
+    other.load_state_dict(sae.state_dict())
+    return other

@@ -17,6 +17,7 @@ from insight.cache import FeatureCache
 
 FEW = 20
 """Photographs of a set, or of a class of it, in a smoke test."""
+FEW_WORDS = 100
 
 
 def parser_of(description: str | None) -> argparse.ArgumentParser:
@@ -56,7 +57,8 @@ class Setting:
         self.general = self.place.general(options.data, "train", options.birds)
         self.texts = TextSpace(self.place.backbone, options.work / "vocabularies")
         folder = options.work / "dictionaries"
-        self.maker = Maker(folder, self.general, self.texts, options.concepts, options.steps, options.seeds)
+        words = FEW_WORDS if options.quick else settings.WORDS
+        self.maker = Maker(folder, self.general, self.texts, options.concepts, options.steps, options.seeds, words)
 
     def kinds(self, names: Sequence[str]) -> list[str]:
         """Those asked for, of these."""
