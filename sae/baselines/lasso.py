@@ -24,7 +24,11 @@ _NEW = 16
 """Atoms that enter a working set in a round, at most; twice as many at first."""
 _SWEEPS = 4
 """Of coordinate descent in a round."""
-_ROUNDS = 1000
+_ROUNDS = 200
+_RIDGE = 16
+_ROUNDING = 64
+"""In units of the last place of 1: what is added to the diagonal of the normal equations, so that atoms which are all
+but the same share a weight, and what g may be off by, which is more."""
 
 
 def nonnegative_lasso(targets: Tensor, atoms: Tensor, penalty: float, *, tolerance: float = 1e-4) -> SparseCodes:
@@ -35,7 +39,9 @@ def nonnegative_lasso(targets: Tensor, atoms: Tensor, penalty: float, *, toleran
     """
     if not penalty > 0:
         raise InsightError(f"penalty: expected a number above 0, found {penalty}")
-    bound = tolerance * penalty + 20 * torch.finfo(targets.dtype).eps
+    bound = tolerance * penalty + _ROUNDING * torch.finfo(targets.dtype).eps
+    if not len(targets):
+        return SparseCodes.from_dense(targets.new_zeros(0, len(atoms)))
     return SparseCodes.cat([_solved(part, atoms, penalty, bound) for part in targets.split(_ROWS)])
 
 
@@ -111,10 +117,11 @@ def _settled(weights: Tensor, gram: Tensor, linear: Tensor) -> Tensor:
     block = gram.gather(1, order[:, :, None].expand(-1, -1, gram.shape[2]))
     block, side = block.gather(2, order[:, None].expand(-1, width, -1)).double(), linear.gather(1, order).double()
     rows, top = torch.arange(len(top), device=top.device), top.double()
+    ridge = _RIDGE * torch.finfo(gram.dtype).eps
     while len(rows):
         own, active = top[rows], top[rows] > 0
         pairs = torch.where(active[:, :, None] & active[:, None], block[rows], 0)
-        pairs.diagonal(dim1=1, dim2=2)[~active] = 1
+        pairs.diagonal(dim1=1, dim2=2).add_(torch.where(active, ridge, 1))
         factor, failed = torch.linalg.cholesky_ex(pairs)
         best = torch.cholesky_solve(torch.where(active, side[rows], 0)[:, :, None], factor)[:, :, 0]
         best = torch.where((failed == 0)[:, None], best, own)
