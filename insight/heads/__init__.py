@@ -2,5 +2,8 @@
 
 from .class_explanation import ClassExplanation
 from .classifier import ConceptClassifier
+from .regions import Region
+from .segmentation import Segmentation
+from .segmenter import ConceptSegmenter
 
-__all__ = ["ClassExplanation", "ConceptClassifier"]
+__all__ = ["ClassExplanation", "ConceptClassifier", "ConceptSegmenter", "Region", "Segmentation"]

@@ -1,0 +1,184 @@
+"""Regions of a segmented photo: connected pieces of one class, and the concepts that made them so.
+
+In: a `Segmentation`. Out: `Region`, largest first, each with a sentence.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float64
+from scipy import ndimage
+
+if TYPE_CHECKING:
+    from .segmentation import Segmentation
+
+KEPT = 20
+"""Reasons that a region holds; their shares are of all."""
+TOLD = 4
+"""Reasons in a sentence."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A concept, what it put into a region's margin, and its share of all that spoke for the class."""
+
+    concept: int
+    title: str | None
+    """None: an edit hides the concept."""
+    contribution: float
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A connected piece (pixels that touch by their sides) of one class.
+
+    `share` is its part of the picture, `box` (left, top, right, bottom) in pixels with right and bottom outside, `mask`
+    its pixels within the box. `rival` is the class with the next largest mean logit in it, `margin` the mean by which
+    the class is above it (None both where there is but one class). `reasons` are the concepts that speak for the class
+    against the rival: what each put into the margin, and its share of the positive contributions, largest first.
+    """
+
+    name: str
+    share: float
+    box: tuple[int, int, int, int]
+    mask: Bool[np.ndarray, "h w"]
+    rival: str | None
+    margin: float | None
+    reasons: tuple[Reason, ...]
+    constant: float
+    """What the dictionary's bias (or the trained intercepts) put into the margin."""
+    exact_at_pixels: bool
+
+    @property
+    def told(self) -> list[tuple[str, float]]:
+        """Titles and shares, largest first: concepts of the same title joined, hidden ones left out."""
+        shares: dict[str, float] = defaultdict(float)
+        for reason in self.reasons:
+            if reason.title is not None:
+                shares[reason.title] += reason.share
+        return sorted(shares.items(), key=lambda item: -item[1])
+
+    @property
+    def sentence(self) -> str:
+        """this region is 'boat' because of: hull 41 %, water 22 %"""
+        told = ", ".join(f"{title} {share * 100:.0f} %" for title, share in self.told[:TOLD])
+        if not told:
+            return f"this region is '{self.name}', and no concept speaks for it"
+        note = (
+            ""
+            if self.exact_at_pixels
+            else " (weighed on its patches, because the upsampling mixes them by rules of its own)"
+        )
+        return f"this region is '{self.name}' because of: {told}{note}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "class": self.name,
+            "share": round(self.share, 5),
+            "box": list(self.box),
+            "rival": self.rival,
+            "margin": None if self.margin is None else round(self.margin, 5),
+            "sentence": self.sentence,
+            "constant": round(self.constant, 6),
+            "reasons": [
+                {
+                    "concept": reason.concept,
+                    "title": reason.title,
+                    "contribution": round(reason.contribution, 6),
+                    "share": round(reason.share, 5),
+                }
+                for reason in self.reasons
+            ],
+        }
+
+
+def find_regions(segmentation: Segmentation, least: float) -> list[Region]:
+    """The regions of at least that share of the picture, largest first; background has none."""
+    numbers, classes = _pieces(segmentation.labels, least)
+    if not classes:
+        return []
+    order = np.argsort(-np.bincount(numbers.ravel())[1:], kind="stable")
+    means = _mean_scores(segmentation, numbers, len(classes))
+    boxes = ndimage.find_objects(numbers)
+    return [_region(segmentation, numbers == i + 1, boxes[i], classes[i], means[i]) for i in order.tolist()]
+
+
+def _pieces(labels: np.ndarray, least: float) -> tuple[np.ndarray, list[int]]:
+    """The number of the piece of each pixel (0: none), and the class of each piece from 1 on."""
+    numbers, classes = np.zeros(labels.shape, np.int32), []
+    for number in np.unique(labels[labels >= 0]).tolist():
+        pieces, _ = ndimage.label(labels == number)
+        sizes = np.bincount(pieces.ravel())
+        for piece in np.flatnonzero(sizes >= max(1, least * labels.size)).tolist():
+            if piece:
+                classes.append(number)
+                numbers[pieces == piece] = len(classes)
+    return numbers, classes
+
+
+def _mean_scores(segmentation: Segmentation, numbers: np.ndarray, count: int) -> Float64[np.ndarray, "r C"]:
+    """The mean logit of every class in every piece."""
+    inside = np.flatnonzero(numbers)
+    piece = numbers.ravel()[inside] - 1
+    sums = [
+        np.bincount(piece, weights=scores.ravel()[inside], minlength=count)
+        for _, part in segmentation.scores_in_parts()
+        for scores in part
+    ]
+    return np.stack(sums, axis=1) / np.bincount(piece, minlength=count)[:, None]
+
+
+def _region(
+    segmentation: Segmentation,
+    mask: Bool[np.ndarray, "H W"],
+    box: tuple[slice, slice],
+    number: int,
+    means: Float64[np.ndarray, " C"],
+) -> Region:
+    others = np.delete(np.arange(len(means)), number)
+    rival = int(others[means[others].argmax()]) if len(others) else None
+    weights = _patch_weights(segmentation, mask, number, 1.0)
+    if rival is not None:
+        weights |= _patch_weights(segmentation, mask, rival, -1.0)
+    values, constant = segmentation.sum_over_patches(weights)
+    for_it = values.clip(min=0)
+    strongest = np.argsort(-for_it, kind="stable")[: min(KEPT, int((for_it > 0).sum()))]
+    rows, columns = box
+    return Region(
+        name=segmentation.classes[number],
+        share=float(mask.mean()),
+        box=(columns.start, rows.start, columns.stop, rows.stop),
+        mask=mask[box],
+        rival=None if rival is None else segmentation.classes[rival],
+        margin=None if rival is None else float(means[number] - means[rival]),
+        reasons=tuple(
+            Reason(k, segmentation.titles[k], float(values[k]), float(for_it[k] / for_it.sum()))
+            for k in strongest.tolist()
+        ),
+        constant=constant,
+        exact_at_pixels=segmentation.exact_at_pixels,
+    )
+
+
+def _patch_weights(
+    segmentation: Segmentation, mask: Bool[np.ndarray, "H W"], number: int, sign: float
+) -> dict[int, Float64[np.ndarray, "h w"]]:
+    """The weight of each patch in the mean of a class's logit over a piece, for each word that is best somewhere.
+
+    Where pixels are no fixed mixture of patches, a patch weighs as much as of the piece lies in it.
+    """
+    pixels = segmentation.pixels
+    each = sign / mask.sum()
+    if not pixels.linear:
+        rows, columns = np.nonzero(mask)
+        weights = np.zeros(pixels.grid)
+        np.add.at(weights, pixels.patch_of(rows, columns), each)
+        best = segmentation.on_grid.best_word(number)
+        return {int(word): np.where(best == word, weights, 0.0) for word in np.unique(best[weights != 0])}
+    best = segmentation.best_word(number)
+    return {int(word): pixels.patch_weights(each * (mask & (best == word))) for word in np.unique(best[mask])}
