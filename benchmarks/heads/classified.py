@@ -6,6 +6,7 @@ how many concepts make up its decision, and what is lost with its five foremost 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from benchmarks.heads.named import Named
 from benchmarks.heads.pooled import Pooled
 from benchmarks.heads.probes import Answers, all_classes
 from benchmarks.heads.settings import DRAW, HEAD, REMOVED
-from insight.evaluation import concepts_to_reach
+from insight.evaluation import concepts_to_reach, faithfulness
 from insight.heads import ConceptClassifier
 from sae import SparseCodes
 
@@ -50,28 +51,25 @@ def head_answers(named: Named, pooled: Pooled, names: np.ndarray | None) -> Head
     )
 
 
-def lost_without(found: csr_array, active: csr_array, named: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """How much of each image's logit goes with the `REMOVED` concepts that add most to it (of the named ones, where
-    `named` [m] says which have a name), and with as many of its active concepts drawn at random, on average over all
-    draws. found: [n, m], what each concept adds; active: [n, F], the pooled codes."""
-    m = found.shape[1]
-    lost, by_chance = np.zeros(found.shape[0]), np.zeros(found.shape[0])
-    for image in range(found.shape[0]):
-        entries = slice(found.indptr[image], found.indptr[image + 1])
-        concepts, added = found.indices[entries], found.data[entries]
-        own = added if named is None else added[named[concepts]]
-        lost[image] = np.sort(own[own > 0])[-REMOVED:].sum()
-        count = len(np.unique(active.indices[active.indptr[image] : active.indptr[image + 1]] % m))
-        by_chance[image] = added.sum() * min(1.0, REMOVED / max(count, 1))
-    return lost, by_chance
+def lost_without(
+    head: ConceptClassifier, rows: csr_array, found: csr_array, named: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far each image's logit falls without the `REMOVED` concepts that add most to it, and without as many of its
+    active concepts drawn at random. rows: [n, F]; found: [n, m], what each concept adds; named: bool [m], where only
+    concepts with a name may be taken away first."""
+    order = found.copy()
+    if named is not None:
+        order.data[~named[order.indices]] = -1 - np.abs(order.data).max(initial=0)
+    return faithfulness(head.decision_function, rows, order, steps=(REMOVED,), seed=DRAW).drop(REMOVED)
 
 
-def shuffled_accuracy(named: Named, pooled: Pooled, seed: int = DRAW) -> float:
-    """Accuracy of heads that were fitted on training labels dealt anew."""
-    rng = np.random.default_rng(seed)
+def shuffled_accuracy(named: Named, pooled: Pooled, strengths: Sequence[float]) -> float:
+    """Accuracy of heads fitted on training labels dealt anew, with the strengths that the true ones led to."""
+    rng = np.random.default_rng(DRAW)
     rows, right = pooled.codes.to_scipy(), []
-    for train, test in named.folds:
-        head = _head(pooled, seed).fit(rows[train], rng.permutation(named.truth[train]))
+    for (train, test), strength in zip(named.folds, strengths, strict=True):
+        head = _head(pooled, DRAW).set_params(alpha=strength)
+        head.fit(rows[train], rng.permutation(named.truth[train]))
         right.append(head.predict(rows[test]) == named.truth[test])
     return float(np.concatenate(right).mean())
 
@@ -101,7 +99,7 @@ def _on_fold(
     scores = all_classes(head, tested, named)
     found, _ = head.contributions(tested)
     concepts = concepts_to_reach(found)
-    lost, by_chance = lost_without(found, tested, names)
+    lost, by_chance = lost_without(head, tested, found, names)
     used = np.mean([len(np.unique(np.flatnonzero(row) % pooled.made.dictionary.n_concepts)) for row in head.coef_])
     inner = head.path_.accuracy[head.path_.chosen] if head.path_ else np.nan
     return scores, concepts, lost, by_chance, head.alpha_, float(inner), float(used)

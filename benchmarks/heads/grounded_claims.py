@@ -51,5 +51,3 @@ def _over_rivals(rows: Sequence[Row], data: str, figure: str, budget: str) -> li
 
 def _words(budget: int | None) -> str:
     return "all concepts" if budget is None else f"{budget} concepts an image"
-
-

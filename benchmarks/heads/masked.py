@@ -107,7 +107,7 @@ def read_lungs(photos: FeatureCache, masks: Path) -> Masked:
     whole = _of_files(photos, found, [files[image] for image in found], read)
     order = np.random.default_rng(DRAW).permutation(len(found))
     halves = [whole.part(np.sort(half)) for half in np.array_split(order, 2)]
-    return Masked("lungs in X-rays", ("outside", "lung"), *halves)
+    return Masked("lungs in X-rays", ("background", "lung"), *halves)
 
 
 def read_any_masked(name: str, spec: str, place: Workplace) -> Masked:

@@ -55,7 +55,7 @@ class NamedRows:
             rows += self._measured(f"{TEXT}, {by}", [by_text(torch.from_numpy(features[by]), texts, self.named)])
         best = max(POOLED, key=lambda by: probes[by].inner)
         mixed = replace(self.named, truth=np.random.default_rng(DRAW).permutation(self.named.truth))
-        null = linear_probe(features[best], mixed)
+        null = linear_probe(features[best], mixed, probes[best].chosen)
         rows.append(self._null(f"{PROBE}, {best}", SHUFFLED, float(null.right(self.named).mean())))
         commonest = float((self.truth == np.bincount(self.truth).argmax()).mean())
         rows.append(self._null(HEADS, COMMONEST, commonest))
@@ -74,7 +74,7 @@ class NamedRows:
             decoded = [by_text(decoded_means(pooled), texts, self.named) for pooled in kind]
             rows += self._measured(f"{TEXT}, {spec.name}", decoded)
         if spec.name == OURS:
-            rows.append(self._null(by, SHUFFLED, shuffled_accuracy(self.named, kind[0])))
+            rows.append(self._null(by, SHUFFLED, shuffled_accuracy(self.named, kind[0], answers[0].chosen)))
         return [*rows, self._plain(by, ACTIVE, [pooled.active for pooled in kind])]
 
     def _measured(self, by: str, answers: Sequence[Answers]) -> list[Row]:

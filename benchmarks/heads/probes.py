@@ -34,18 +34,16 @@ class Answers:
         return (self.scores.argmax(1) == named.truth[named.tested]).astype(np.float64)
 
 
-def linear_probe(features: np.ndarray, named: Named) -> Answers:
-    """Logistic regression (lbfgs) on standardised features."""
+def linear_probe(features: np.ndarray, named: Named, strengths: Sequence[float] | None = None) -> Answers:
+    """Logistic regression (lbfgs) on standardised features; `strengths`: of each fold, where they are known."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return answered(
-        features,
-        named,
-        lambda strength: make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500)),
-        PROBE_STRENGTHS,
-    )
+    def probe(strength: float) -> Any:
+        return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500))
+
+    return answered(features, named, probe, PROBE_STRENGTHS, strengths)
 
 
 def neighbours(features: np.ndarray, named: Named) -> Answers:
@@ -60,11 +58,24 @@ def neighbours(features: np.ndarray, named: Named) -> Answers:
     )
 
 
-def answered(features: np.ndarray, named: Named, estimator: Estimator, settings: Sequence[Any]) -> Answers:
-    """On each fold: the setting that is best over parts of its training photographs, fitted on all of them."""
+def answered(
+    features: np.ndarray,
+    named: Named,
+    estimator: Estimator,
+    settings: Sequence[Any],
+    known: Sequence[Any] | None = None,
+) -> Answers:
+    """On each fold: the setting that is best over parts of its training photographs, fitted on all of them.
+
+    known: the setting of each fold, where it is not to be chosen.
+    """
     scores, chosen, inner = [], [], []
-    for train, test in named.folds:
-        setting, found = best_setting(features[train], named.truth[train], estimator, settings)
+    for fold, (train, test) in enumerate(named.folds):
+        setting, found = (
+            best_setting(features[train], named.truth[train], estimator, settings)
+            if known is None
+            else (known[fold], np.nan)
+        )
         scores.append(all_classes(estimator(setting).fit(features[train], named.truth[train]), features[test], named))
         chosen.append(setting)
         inner.append(found)

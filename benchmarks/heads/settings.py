@@ -110,6 +110,8 @@ TRAINED_SHARE, OPEN_SHARE = 0.98, 0.97
 # Grounding.
 BUDGETS: tuple[int | None, ...] = (16, None)
 """Concepts of an image, the strongest in sum; None: all."""
+CUTOFF_PHOTOS = 150
+"""Training photographs that concepts and cutoffs of labels are chosen on."""
 AIM = 1.3
 """Claim aimed at: locality and consistency over those of the best other autoencoder."""
 DEALS = 3

@@ -5,8 +5,6 @@ Every figure is either the mean of one number a photo, or the mean IoU (or accur
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from PIL import Image
@@ -14,9 +12,22 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from insight.backbones import CentreSquare
+from insight.evaluation import accuracy, interval, interval_of_tables, mean_iou, segmentation
 
+__all__ = [
+    "VOID",
+    "accuracy",
+    "confusion",
+    "interval_of_mean",
+    "interval_of_tables",
+    "mean_iou",
+    "patch_classes",
+    "pixel_classes",
+    "retrieved",
+    "turned",
+    "upsampled",
+]
 VOID = 255
-DRAWS = 1000
 
 
 def pixel_classes(mask: Image.Image, transform: CentreSquare, n_classes: int) -> Tensor:
@@ -43,26 +54,7 @@ def patch_classes(pixels: Tensor, grid: tuple[int, int], n_classes: int) -> Tens
 
 def confusion(answers: Tensor, truth: Tensor, n_classes: int) -> Tensor:
     """[n, c, c] counts of (truth, answer) of each photo, from [n, ...] classes; what is `VOID` is left out."""
-    answers, truth = answers.flatten(1), truth.flatten(1)
-    photo = torch.arange(len(truth))[:, None].expand_as(truth)
-    cell = (photo * n_classes + truth) * n_classes + answers
-    counts = torch.bincount(cell[truth != VOID], minlength=len(truth) * n_classes**2)
-    return counts.reshape(len(truth), n_classes, n_classes)
-
-
-def mean_iou(table: Tensor) -> Tensor:
-    """Mean over the classes that occur of intersection over union, of tables [..., c, c] of (truth, answer)."""
-    table = table.double()
-    right, of_class = table.diagonal(dim1=-2, dim2=-1), table.sum(-1)
-    union = table.sum(-2) + of_class - right
-    occurs = of_class > 0
-    return (right / union.clamp(min=1)).where(occurs, 0).sum(-1) / occurs.sum(-1)
-
-
-def accuracy(table: Tensor) -> Tensor:
-    """Share of what is on the diagonal, of tables [..., c, c]."""
-    table = table.double()
-    return table.diagonal(dim1=-2, dim2=-1).sum(-1) / table.sum((-2, -1))
+    return segmentation.confusion(answers, torch.where(truth == VOID, -1, truth), n_classes)[..., :n_classes]
 
 
 def retrieved(photos: Tensor, captions: Tensor, owner: Tensor, cutoffs: tuple[int, ...]) -> dict[str, Tensor]:
@@ -91,13 +83,8 @@ def upsampled(scores: Tensor, grid: tuple[int, int], side: int) -> Tensor:
 
 def interval_of_mean(values: Tensor, seed: int) -> tuple[float, float]:
     """95 % of the mean of one number a photo [n], over photos drawn anew with replacement."""
-    return _bounds(lambda times: times @ values.double() / len(values), len(values), seed)
-
-
-def interval_of_tables(tables: Tensor, figure: Callable[[Tensor], Tensor], seed: int) -> tuple[float, float]:
-    """95 % of `figure` of the summed tables [n, c, c], over photos drawn anew with replacement."""
-    flat = tables.double().flatten(1)
-    return _bounds(lambda times: figure((times @ flat).unflatten(1, tables.shape[1:])), len(tables), seed)
+    numbers = values.double().numpy()
+    return interval(lambda times: times @ numbers / len(numbers), len(numbers), seed=seed)
 
 
 def turned(texts: Tensor, random: torch.Generator) -> Tensor:
@@ -107,15 +94,3 @@ def turned(texts: Tensor, random: torch.Generator) -> Tensor:
     """
     q, r = torch.linalg.qr(torch.randn(texts.shape[1], texts.shape[1], generator=random, dtype=torch.float64))
     return normalize(texts.double() @ (q * r.diagonal().sign()), dim=1).to(texts)
-
-
-def _bounds(figures: Callable[[Tensor], Tensor], n: int, seed: int) -> tuple[float, float]:
-    """figures: from how often each photo was drawn [draws, n] to a figure for each draw."""
-    random = torch.Generator().manual_seed(seed)
-    found = []
-    for _ in range(0, DRAWS, 100):
-        drawn = torch.randint(n, (100, n), generator=random)
-        times = torch.zeros(100, n, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn).double())
-        found.append(figures(times))
-    low, high = torch.cat(found).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return low, high

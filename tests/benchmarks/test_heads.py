@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,13 +57,15 @@ def test_a_difference_is_taken_photograph_by_photograph() -> None:
 
 
 def test_foremost_concepts_are_weighed_against_others_that_are_active() -> None:
-    added = csr_array(np.array([[4.0, 3.0, 2.0, 1.0, 1.0, 0.5, -1.0, 0.0], [0, 0, 0, 0, 0, 0, 0, 2.0]]))
-    active = csr_array(np.ones((2, 16)))  # both features of all eight concepts
-    lost, by_chance = lost_without(added, active, None)
-    assert lost.tolist() == [11, 2]
-    assert by_chance == pytest.approx([10.5 * 5 / 8, 2 * 5 / 8])
-    lost, _ = lost_without(added, active, np.array([False, True, True, False, True, True, True, True]))
-    assert lost.tolist() == [6.5, 2], "only named ones, and none that speaks against"
+    weights = np.array([4.0, 3.0, 2.0, 1.0, 1.5, 0.5, -1.0, 0.0])
+    rows = csr_array(np.ones((1, 8)))
+    head = SimpleNamespace(decision_function=lambda x: np.asarray(x @ weights))
+    lost, by_chance = lost_without(head, rows, csr_array(weights[None]), None)  # type: ignore[arg-type]
+    assert lost.tolist() == [11.5]
+    assert by_chance[0] < 10, "of eight, five draws in a row of the five foremost are unlikely"
+    named = np.array([False, True, True, False, True, True, True, True])
+    lost, _ = lost_without(head, rows, csr_array(weights[None]), named)  # type: ignore[arg-type]
+    assert lost.tolist() == [7.0], "3, 2, 1.5, 0.5 and 0, and none without a name"
 
 
 def patches_of(classes: np.ndarray, held: np.ndarray) -> Patches:
