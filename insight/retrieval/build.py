@@ -1,12 +1,12 @@
 """One pass over a cache → the folder of an index. Kept up to the last part after kill -9; there when it is whole.
 
-Everything is written in FOLDER.unfinished, which becomes FOLDER by one rename. The pass goes part by part (`PART`
-images); the files of a part are written whole, and a run that finds them goes on behind them. At the end parts are
-merged: postings and cells on disk, so that memory is bounded by a part, however many images there are.
+Everything is written in FOLDER.unfinished, which becomes FOLDER by one rename. The pass goes part by part; the files of
+a part are written whole, and a run that finds them goes on behind them. Memory is bounded by a part, however many
+images there are.
 
 Folder: `index.json` (what it is an index of, and the size of every file), the postings' arrays, `ids.utf8` and
-`id_offsets.npy` (ids of images one behind the other, and where each begins), `photos.faiss` (image vectors) and
-`patches.faiss` (of each image a few patches, or all), each with a `.ivfdata` where it is compressed.
+`id_offsets.npy` (ids of images one behind the other, and where each begins), and of each part `NUMBER-photos.faiss`
+(image vectors) and `NUMBER-patches.faiss` (a few vectors for the patches of each image).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from jaxtyping import Float
-from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -36,12 +35,13 @@ from . import postings, vectors
 from .representatives import representatives
 
 FILE = "index.json"
-BEGUN = "begun.json"
 FORMAT = "insight-retrieval"
 VERSION = 1
 PHOTOS, PATCHES = "photos.faiss", "patches.faiss"
 IDS, ID_OFFSETS = "ids.utf8", "id_offsets.npy"
+_PASS, _BEGUN = "pass", "begun.json"  # what a pass needs to go on
 _READ = 4096  # image vectors at a time
+_TOKENS = 16384  # at a time
 
 
 class Segment(Group):
@@ -56,9 +56,9 @@ def write_index(
 ) -> None:
     """Make the folder, or go on where a run was stopped.
 
-    about: what `index.json` is to say besides the files; its "patches" is how many of each image are indexed, its
-    "flat" how many vectors are kept uncompressed, its "part_images" the size of a part. `InsightError` if the folder is
-    there, another process writes it, or it was begun for something else.
+    about: what `index.json` is to say besides the files; its "patches" is how many vectors stand for an image's
+    patches, its "flat" how many are kept uncompressed, its "parts" how many parts there are. `InsightError` if the
+    folder is there, another process writes it, or it was begun for something else.
     """
     work = folder.with_name(f"{folder.name}.unfinished")
     work.mkdir(parents=True, exist_ok=True)
@@ -68,21 +68,32 @@ def write_index(
                 raise InsightError(f"{folder}: expected no folder or an empty one, found files; choose another")
             _check_begun(work, about)
             if not (work / FILE).exists():
-                (work / "parts").mkdir(exist_ok=True)
-                write_json(work / BEGUN, about)
-                parts = _pass(work, sae, cache, about, progress)
-                _merge(work, cache, parts, sae.n_concepts)
-                files = {p.name: p.stat().st_size for p in work.iterdir() if _lasts(p)}
+                (work / _PASS).mkdir(exist_ok=True)
+                write_json(work / _BEGUN, about)
+                _pass(work, sae, cache, about, progress)
+                parts = [work / _PASS / _name(number, "postings.npz") for number in range(about["parts"])]
+                postings.merge_parts(work, parts, sae.n_concepts)
+                _write_ids(work, cache)
+                files = {path.name: path.stat().st_size for path in sorted(work.iterdir()) if _lasts(path)}
                 write_json(work / FILE, about | {"files": files})
-            shutil.rmtree(work / "parts", ignore_errors=True)
-            (work / BEGUN).unlink(missing_ok=True)
+            shutil.rmtree(work / _PASS, ignore_errors=True)
+            (work / _BEGUN).unlink(missing_ok=True)
             work.rename(folder)
     except Timeout:
         raise InsightError(f"{folder}: another process is building this index; wait until it ends") from None
 
 
+def parts_of(folder: Path, about: dict[str, Any], name: str) -> list[Path]:
+    """The files of the vectors `PHOTOS` or `PATCHES`."""
+    return [folder / _name(number, name) for number in range(about["parts"])]
+
+
+def _name(number: int, name: str) -> str:
+    return f"{number:05d}-{name}"
+
+
 def _check_begun(work: Path, about: dict[str, Any]) -> None:
-    for file in (work / BEGUN, work / FILE):
+    for file in (work / _BEGUN, work / FILE):
         begun = dict(read_json(file) if file.exists() else about)
         begun.pop("files", None)
         if begun != about:
@@ -93,70 +104,45 @@ def _check_begun(work: Path, about: dict[str, Any]) -> None:
 
 
 def _lasts(path: Path) -> bool:
-    return path.is_file() and path.name != BEGUN and not path.name.startswith(".")
+    return path.is_file() and path.name != _BEGUN and not path.name.startswith(".")
 
 
-def _pass(
-    work: Path, sae: SparseAutoencoder, cache: FeatureCache, about: dict[str, Any], progress: bool
-) -> list[list[Path]]:
-    """Write the parts that are not there yet; of each the files of its photos, patches and postings."""
-    slots, part_images = about["patches"], about["part_images"]
-    for name, count, sample in (
-        (PHOTOS, cache.n_images, _photo_sample(cache)),
-        (PATCHES, cache.n_images * slots, _patch_sample(cache, slots)),
-    ):
-        if not (work / "parts" / name).exists():
-            vectors.write_empty(work / "parts" / name, cache.dim, count, about["flat"], sample)
-    size = -(-cache.n_images // part_images)
-    written = []
+def _pass(work: Path, sae: SparseAutoencoder, cache: FeatureCache, about: dict[str, Any], progress: bool) -> None:
+    """Write the parts that are not there yet."""
+    slots, parts = about["patches"], about["parts"]
+    empty_photos, empty_patches = work / _PASS / PHOTOS, work / _PASS / PATCHES
+    if not empty_photos.exists():
+        vectors.write_empty(empty_photos, cache.dim, cache.n_images, about["flat"], _photo_sample(cache))
+    if not empty_patches.exists():
+        count = cache.n_images * slots
+        vectors.write_empty(empty_patches, cache.dim, count, about["flat"], _patch_sample(cache, slots))
     with tqdm(total=cache.n_images, desc="indexing", unit="img", disable=not progress) as bar:
-        for number in range(size):
-            files = [work / "parts" / f"{number:06d}-{name}" for name in (PHOTOS, PATCHES, "postings.npz")]
-            written.append(files)
-            if files[-1].exists():  # the last one that is written
-                bar.update(cache.n_images // size)
-            else:
-                _write_part(files, sae, cache, Segment(number, size), slots, part_images, bar.update)
-    return written
+        for number in range(parts):
+            last = work / _PASS / _name(number, "postings.npz")
+            if last.exists():
+                bar.update(cache.n_images // parts)
+                continue
+            bar.update(_read_part(work, sae, cache, about, number))
 
 
-def _write_part(
-    files: list[Path],
-    sae: SparseAutoencoder,
-    cache: FeatureCache,
-    segment: Segment,
-    slots: int,
-    part_images: int,
-    done: Callable[[int], object],
-) -> None:
-    tokens, device = cache.tokens_per_image, sae.decoder.device
-    held: list[SparseCodes] = []
-    begin: int | None = None
-    photos = patches = None
-    for first_token, features in cache.scan(min(16384, part_images * tokens), group=segment):
-        first, images = first_token // tokens, len(features) // tokens
-        if photos is None or patches is None:
-            begin = first
-            photos = vectors.Part(files[0].with_name(PHOTOS), first)
-            patches = vectors.Part(files[0].with_name(PATCHES), first * slots)
-        features = features.to(device)
-        held.append(pool(sae.encode(features), tokens, "max").to("cpu"))
-        photos.add(F.normalize(cache.pooled(first, images), dim=1).numpy())
-        patches.add(representatives(features.view(images, tokens, -1), slots).flatten(0, 1).cpu().numpy())
-        done(images)
-    if photos is None or patches is None or begin is None:  # fewer pieces than parts
-        photos, patches = (vectors.Part(files[0].with_name(name), 0) for name in (PHOTOS, PATCHES))
-        held, begin = [SparseCodes.from_dense(torch.zeros(0, sae.n_concepts))], 0
-    photos.write(files[0])
-    patches.write(files[1])
-    postings.write_part(files[2], SparseCodes.cat(held), begin)
-
-
-def _merge(work: Path, cache: FeatureCache, parts: list[list[Path]], n_concepts: int) -> None:
-    for place, name in enumerate((PHOTOS, PATCHES)):
-        vectors.merge_parts(work / name, work / "parts" / name, [files[place] for files in parts])
-    postings.merge_parts(work, [files[2] for files in parts], n_concepts)
-    _write_ids(work, cache)
+def _read_part(work: Path, sae: SparseAutoencoder, cache: FeatureCache, about: dict[str, Any], number: int) -> int:
+    """Write one part, its postings last; how many images it has (none where the cache has fewer pieces than parts)."""
+    tokens, slots, parts = cache.tokens_per_image, about["patches"], about["parts"]
+    pooled, first = [SparseCodes.from_dense(torch.zeros(0, sae.n_concepts))], None
+    photos, patches = (vectors.Part(work / _PASS / name) for name in (PHOTOS, PATCHES))
+    for first_token, features in cache.scan(min(_TOKENS, cache.n_tokens // parts), Segment(number, parts)):
+        image, images = first_token // tokens, len(features) // tokens
+        first = image if first is None else first
+        features = features.to(sae.decoder.device)
+        pooled.append(pool(sae.encode(features), tokens, "max").to("cpu"))
+        photos.add(F.normalize(cache.pooled(image, images), dim=1).numpy(), image)
+        of_patches = representatives(features.view(images, tokens, -1), slots)
+        patches.add(of_patches.flatten(0, 1).cpu().numpy(), image * slots)
+    photos.write(work / _name(number, PHOTOS))
+    patches.write(work / _name(number, PATCHES))
+    codes = SparseCodes.cat(pooled)
+    postings.write_part(work / _PASS / _name(number, "postings.npz"), codes, first or 0)
+    return codes.n
 
 
 def _write_ids(work: Path, cache: FeatureCache) -> None:
@@ -181,13 +167,13 @@ def _photo_sample(cache: FeatureCache) -> Callable[[int], Float[np.ndarray, "s d
             here = drawn[np.searchsorted(drawn, first) : np.searchsorted(drawn, first + _READ)]
             if len(here):
                 found.append(cache.pooled(first, min(_READ, cache.n_images - first))[torch.from_numpy(here - first)])
-        return _unit(torch.cat(found))
+        return F.normalize(torch.cat(found), dim=1).numpy()
 
     return sample
 
 
 def _patch_sample(cache: FeatureCache, slots: int) -> Callable[[int], Float[np.ndarray, "s d"]]:
-    """What `representatives` keeps of images drawn at random."""
+    """The representatives of images drawn at random."""
 
     def sample(count: int) -> np.ndarray:
         drawn = _drawn(cache.n_images, -(-count // slots)).tolist()
@@ -199,7 +185,3 @@ def _patch_sample(cache: FeatureCache, slots: int) -> Callable[[int], Float[np.n
 def _drawn(images: int, count: int) -> np.ndarray:
     """Different images, ascending, the same in every run."""
     return np.sort(np.random.default_rng(0).choice(images, min(count, images), replace=False))
-
-
-def _unit(rows: Tensor) -> np.ndarray:
-    return F.normalize(rows, dim=1).numpy()

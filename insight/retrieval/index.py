@@ -34,8 +34,9 @@ Photo: TypeAlias = Path | str | Image.Image
 FLAT = 1 << 18
 """Vectors up to which all are kept and compared: 0.4 GB of 384 dimensions, some 30 ms a query on one core."""
 OF_EACH = 16
-"""Patches that are indexed of an image where there are too many to keep all."""
-PART = 1 << 16
+"""Vectors that stand for the patches of an image where candidates are looked for (`representatives`)."""
+PART, PARTS = 1 << 13, 64
+"""Images of a part, of many images as many more as make no more parts than that: 10 million make 64 of 156,250."""
 _MOST_READ = 4096  # images that a query for regions of concepts encodes, at most
 _TOGETHER = 64
 _MORE = 4  # candidates for each hit where an index is not exact
@@ -57,8 +58,8 @@ class ConceptIndex:
     def __init__(self, folder: Path, model: ConceptModel, cache: FeatureCache, about: dict[str, Any]) -> None:
         self.folder, self.model, self.cache, self.about = folder, model, cache, about
         self._postings = Postings(folder)
-        self._photos = Vectors(folder / build.PHOTOS, 1)
-        self._patches = Vectors(folder / build.PATCHES, about["patches"])
+        self._photos = Vectors(build.parts_of(folder, about, build.PHOTOS), 1)
+        self._patches = Vectors(build.parts_of(folder, about, build.PATCHES), about["patches"])
         self._id_offsets = np.load(folder / build.ID_OFFSETS, mmap_mode="r", allow_pickle=False)
         self._ids: np.ndarray = np.memmap(folder / build.IDS, dtype=np.uint8, mode="r")
 
@@ -69,26 +70,25 @@ class ConceptIndex:
         cache: FeatureCache | Path | str,
         folder: Path | str,
         *,
-        patches: int | None = None,
+        patches: int = OF_EACH,
         flat: int = FLAT,
-        part_images: int = PART,
+        part_images: int | None = None,
         progress: bool = True,
     ) -> ConceptIndex:
         """Make the index in one pass over the cache; a folder that is already there is opened.
 
-        patches: how many patches of each image text and examples are compared with to find candidates (default: all
-        where that makes at most `flat` vectors, else 16); flat: as many vectors are kept as they are, more are
-        compressed; part_images: images between two savings. A run that was stopped, in whatever way, goes on when the
-        same is asked for again. `InsightError` for a cache of another backbone.
+        patches: with how many vectors of each image text and examples are compared to find candidates: means of
+        clusters of its patches, or all patches where it has no more; flat: up to so many vectors are kept as they are,
+        more are compressed; part_images: images between two savings (default: 8,192, or a 64th of all). A run that was
+        stopped, in whatever way, goes on when the same is asked for again. `InsightError` for a cache of another
+        backbone.
         """
         folder, cache = Path(folder), cache if isinstance(cache, FeatureCache) else FeatureCache.open(cache)
         cache.require(model.config["backbone"]["fingerprint"])
-        kept = cache.tokens_per_image
-        if patches is None:
-            patches = kept if cache.n_tokens <= flat else min(OF_EACH, kept)
-        for name, value, most in (("patches", patches, kept), ("part_images", part_images, None)):
-            if value < 1 or (most and value > most):
-                raise InsightError(f"{name}: expected 1 {f'to {most}' if most else 'or more'}, found {value}")
+        part_images = max(PART, -(-cache.n_images // PARTS)) if part_images is None else part_images
+        for name, value in (("patches", patches), ("part_images", part_images)):
+            if value < 1:
+                raise InsightError(f"{name}: expected 1 or more, found {value}")
         if not (folder / build.FILE).exists():
             about = {
                 "format": build.FORMAT,
@@ -98,9 +98,9 @@ class ConceptIndex:
                 "place": str(cache.folder.resolve()),
                 "images": cache.n_images,
                 "concepts": model.sae.n_concepts,
-                "patches": patches,
+                "patches": min(patches, cache.tokens_per_image),
                 "flat": flat,
-                "part_images": part_images,
+                "parts": -(-cache.n_images // part_images),
             }
             build.write_index(folder, model.sae, cache, about, progress=progress)
         return cls.open(folder, model, cache)
@@ -176,8 +176,8 @@ class ConceptIndex:
         else:
             exact = self._patches.exact and self._all_kept
             numbers = self._patches.images_near(asked.numpy(), top if exact else _MORE * top)
-            found = [region for i in sorted(numbers.tolist()) for region in self._near(i, asked)]
-        found.sort(key=lambda hit: -hit[1])  # stable: equal ones by image, then by first patch
+            found = [region for i in numbers.tolist() for region in self._near(i, asked)]
+        found.sort(key=lambda hit: (-hit[1], hit[0]))  # stable: of one image, equal ones by first patch
         return Hits(query, self._named(found[:top]), exact)
 
     @property
@@ -252,7 +252,6 @@ class ConceptIndex:
             scores = wanted.on_patches(self.model.sae.encode(features)).cpu().numpy()
             for image, of_image in zip(images, np.split(scores, len(images))):
                 found += self._regions(image, of_image, of_image > 0)
-        found.sort(key=lambda hit: hit[0])
         return found, len(order) <= _MOST_READ
 
     def _near(self, image: int, query: Tensor) -> list[tuple[int, float, Region]]:
