@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from naming import word_key
 from naming.words.lists import load_phrases
 from naming.words.wordnet import WordNet
 from sae.errors import InsightError
@@ -24,15 +25,15 @@ def class_names(root: Path, folders: Iterable[str]) -> dict[str, str]:
 
     The name that a file of `FILES` in `root` gives it, of synonyms ("tench, Tinca tinca") the first; else, for a folder
     such as n01440764, a word of WordNet's for that number, one that ImageNet's list has or else the most frequent;
-    else the folder's own name. Where several folders would be called the same ("crane"), each has its folder's name
-    added in brackets: "crane (n02012849)".
+    else the folder's own name. Where several folders would be called by forms of one word ("crane", "sunglass" and
+    "sunglasses"), each has its folder's name added in brackets: "crane (n02012849)".
     """
     folders = list(folders)
     listed = next((_read(root / file) for file in FILES if found_at(root / file) == FILE), {})
     synsets = _synsets([folder for folder in folders if folder not in listed and _SYNSET.fullmatch(folder)])
     names = {folder: listed.get(folder) or synsets.get(folder) or folder for folder in folders}
-    shared = Counter(names.values())
-    return {folder: name if shared[name] == 1 else f"{name} ({folder})" for folder, name in names.items()}
+    shared = Counter(map(word_key, names.values()))
+    return {folder: name if shared[word_key(name)] == 1 else f"{name} ({folder})" for folder, name in names.items()}
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -24,7 +24,7 @@ class Runs(NamedTuple):
 
 
 class Region(NamedTuple):
-    """An object or a part of one. category: the id that the file gives it; shape: its polygons, x and y by turns [2p], or its runs."""
+    """An object or a part of one. category: its id in the file; shape: polygons, x and y by turns [2p], or runs."""
 
     category: int
     shape: tuple[np.ndarray, ...] | Runs
