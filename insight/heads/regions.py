@@ -16,10 +16,11 @@ from scipy import ndimage
 if TYPE_CHECKING:
     from .segmentation import Segmentation
 
-KEPT = 20
-"""Reasons that a region holds; their shares are of all."""
 TOLD = 4
 """Reasons in a sentence."""
+ON_PATCHES = "weighed on patches: this upsampling mixes them by rules of its own"
+LEAST_TOLD = 0.005
+"""Shares below this would be read as 0 %."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,12 @@ class Region:
     `share` is its part of the picture, `box` (left, top, right, bottom) in pixels with right and bottom outside, `mask`
     its pixels within the box. `rival` is the class with the next largest mean logit in it, `margin` the mean by which
     the class is above it (None both where there is but one class). `reasons` are the concepts that speak for the class
-    against the rival: what each put into the margin, and its share of the positive contributions, largest first.
+    against the rival: what each put into the margin, and its share of the positive contributions, largest first. Of one
+    class alone they are what speaks for its logit.
+
+    The margin, not the logit: what speaks for "tree" and "grass" alike does not tell why a region is one of them. On 66
+    regions of 11 MSRC photos (`small`, 23 classes) a region's class is lost when its first 1, 3 or 5 concepts are taken
+    away in 85, 97 and 100 % of the cases, with shares of the logit in 82, 92 and 97 %.
     """
 
     name: str
@@ -56,25 +62,28 @@ class Region:
 
     @property
     def told(self) -> list[tuple[str, float]]:
-        """Titles and shares, largest first: concepts of the same title joined, hidden ones left out."""
+        """Titles and shares, largest first: concepts of one title joined, hidden ones and under 0.5 % left out."""
         shares: dict[str, float] = defaultdict(float)
         for reason in self.reasons:
             if reason.title is not None:
                 shares[reason.title] += reason.share
-        return sorted(shares.items(), key=lambda item: -item[1])
+        told = [(title, share) for title, share in shares.items() if share >= LEAST_TOLD]
+        return sorted(told, key=lambda item: -item[1])
+
+    def because(self, most: int = TOLD) -> str:
+        """The `most` weightiest reasons: "hull 41 %, water 22 %"; a title that ends in a number gets a colon."""
+        return ", ".join(
+            f"{title}{':' if title[-1].isdigit() else ''} {share * 100:.0f} %" for title, share in self.told[:most]
+        )
 
     @property
     def sentence(self) -> str:
         """this region is 'boat' because of: hull 41 %, water 22 %"""
-        told = ", ".join(f"{title} {share * 100:.0f} %" for title, share in self.told[:TOLD])
-        if not told:
-            return f"this region is '{self.name}', and no concept speaks for it"
-        note = (
-            ""
-            if self.exact_at_pixels
-            else " (weighed on its patches, because the upsampling mixes them by rules of its own)"
-        )
-        return f"this region is '{self.name}' because of: {told}{note}"
+        because = self.because()
+        if not because:
+            return f"this region is '{self.name}', and no concept that is shown speaks for it"
+        note = "" if self.exact_at_pixels else f" ({ON_PATCHES})"
+        return f"this region is '{self.name}' because of: {because}{note}"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -147,7 +156,7 @@ def _region(
         weights |= _patch_weights(segmentation, mask, rival, -1.0)
     values, constant = segmentation.sum_over_patches(weights)
     for_it = values.clip(min=0)
-    strongest = np.argsort(-for_it, kind="stable")[: min(KEPT, int((for_it > 0).sum()))]
+    strongest = np.argsort(-for_it, kind="stable")[: int((for_it > 0).sum())]
     rows, columns = box
     return Region(
         name=segmentation.classes[number],

@@ -174,14 +174,17 @@ class ConceptSegmenter:
         save_segmenter(self, Path(folder), None if model_place is None else str(model_place))
 
     @classmethod
-    def load(cls, folder: Path | str, model: ConceptModel | Path | str | None = None) -> ConceptSegmenter:
+    def load(
+        cls, folder: Path | str, model: ConceptModel | Path | str | None = None, **settings: Any
+    ) -> ConceptSegmenter:
         """Read what `save` wrote. `model`: the model it is of, or where it is (default: where the head remembers it).
 
-        `InsightError` for damaged files, and for a model whose backbone or dictionary is not that of the head.
+        `settings`: background, size, window, stride, upsampling in place of those that were saved. `InsightError` for
+        damaged files, and for a model whose backbone or dictionary is not that of the head.
         """
         from .segmenter_file import load_segmenter
 
-        return load_segmenter(cls, Path(folder), model)
+        return load_segmenter(cls, Path(folder), model, settings)
 
     @cached_property
     def _titles(self) -> tuple[str | None, ...]:

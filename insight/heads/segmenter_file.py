@@ -1,0 +1,90 @@
+"""A trained segmenter on disk: `segmenter.json` (what it is, of which model) and `segmenter.safetensors` (its weights).
+
+`segmenter.safetensors`: `weights` float64 [m, C] and `constants` float64 [C]; see `TokenHead`. Never pickle.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from sae.errors import InsightError
+from sae.files import atomic_write, read_json, write_json
+
+from .head_file import model_facts, model_of
+from .token_head import TokenHead
+
+if TYPE_CHECKING:
+    from ..model import ConceptModel
+    from .segmenter import ConceptSegmenter
+
+FORMAT, VERSION = "insight-segmenter", 1
+SETTINGS = ("background", "size", "window", "stride", "upsampling")
+_WEIGHTS = "segmenter.safetensors"
+_FACTS = "segmenter.json"
+
+
+def save_segmenter(segmenter: ConceptSegmenter, folder: Path, place: str | None) -> None:
+    """Write both files, `segmenter.json` last; `place`: where its model is."""
+    if not segmenter.trained:
+        raise InsightError("save: expected a trained segmenter, found one of text, which its classes make again")
+    if not isinstance(segmenter.upsampling, str):
+        raise InsightError("save: expected an upsampling with a name, found a function; set `upsampling` to 'bilinear'")
+    head = segmenter.head
+    with atomic_write(folder / _WEIGHTS) as temporary:
+        save_file({"weights": np.ascontiguousarray(head.weights), "constants": head.constants}, temporary)
+    facts = {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "classes": list(segmenter.classes),
+        "settings": {name: getattr(segmenter, name) for name in SETTINGS},
+        "model": model_facts(segmenter.model, place),
+    }
+    write_json(folder / _FACTS, facts)
+
+
+def load_segmenter(
+    kind: type[ConceptSegmenter], folder: Path, model: ConceptModel | Path | str | None, given: dict[str, Any]
+) -> ConceptSegmenter:
+    """Read a segmenter; `model` and `given` settings as of `ConceptSegmenter.load`."""
+    path = folder / _FACTS
+    if not path.exists():
+        raise InsightError(f"{folder}: expected the folder of a segmenter with {_FACTS}, found none")
+    facts = read_json(path)
+    found = (facts.get("format"), facts.get("format_version")) if isinstance(facts, dict) else (None, None)
+    if found != (FORMAT, VERSION):
+        raise InsightError(
+            f'{path}: expected format "{FORMAT}" version {VERSION}, found "{found[0]}" version {found[1]}; read it with'
+            " the version of this package that wrote it"
+        )
+    try:
+        classes, settings = list(facts["classes"]), {name: facts["settings"][name] for name in SETTINGS}
+        read_model = model_of(folder, facts, model)
+    except (KeyError, TypeError) as error:
+        raise InsightError(f"{path}: expected the facts of a segmenter, found others ({error}); restore it") from None
+    if read_model is None:
+        raise InsightError(f"{path}: does not say of which model it is; restore it")
+    segmenter = kind(read_model, classes, **(settings | given))
+    segmenter.head = _read_head(folder / _WEIGHTS, read_model.sae.n_concepts, len(classes))
+    return segmenter
+
+
+def _read_head(path: Path, n_concepts: int, n_classes: int) -> TokenHead:
+    try:
+        arrays = load_file(path)
+        weights, constants = arrays["weights"], arrays["constants"]
+    except FileNotFoundError:
+        raise InsightError(f"{path}: no such file; fit the segmenter again or restore it") from None
+    except (SafetensorError, KeyError) as error:
+        raise InsightError(f"{path}: expected the weights of a segmenter ({error}); restore it") from None
+    right = weights.shape == (n_concepts, n_classes) and constants.shape == (n_classes,)
+    if not right or weights.dtype != np.float64 or not (np.isfinite(weights).all() and np.isfinite(constants).all()):
+        raise InsightError(
+            f"{path}: expected finite float64 weights [{n_concepts}, {n_classes}] and {n_classes} constants, found"
+            f" {weights.dtype} {list(weights.shape)} and {list(constants.shape)}; restore it"
+        )
+    return TokenHead(weights, constants, np.arange(n_classes))
