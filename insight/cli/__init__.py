@@ -14,7 +14,7 @@ import tyro
 
 from sae.errors import InsightError
 
-from . import backbones, build, cache, concepts, demo, edit, explain, info, name, relate, train
+from . import backbones, build, cache, classify, concepts, demo, edit, explain, find, info, name, relate, segment, train
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo.demo,
@@ -28,6 +28,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "relate": relate.relate,
     "name": name.name,
     "edit": edit.edit,
+    "segment": segment.segment,
+    "classify": classify.classify,
+    "find": find.find,
 }
 
 DESCRIPTION = """Open up a vision foundation model: learn which concepts it holds, what they are called, how they relate

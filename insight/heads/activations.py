@@ -25,7 +25,9 @@ from sae.dictionary import Dictionary
 from sae.errors import InsightError
 
 from ..cache import FeatureCache
+from ..cache.format.manifest import FILE as MANIFEST
 from ..cache.writing.ahead import ahead
+from ..data import open_source
 from ..data.decode import BadImage, decode, to_rgb
 from .defaults import ROWS_IN_MEMORY
 from .pooling import Pooling, n_features, pool
@@ -123,6 +125,15 @@ def pool_source(source: ImageSource, model: ConceptModel, pooling: Pooling) -> L
         ids += [item.id for item in batch]
         splits += [item.split for item in batch]
     return LabelledRows(store.rows(), labels, ids, splits, skipped)
+
+
+def read_labelled(place: str, model: ConceptModel, pooling: Pooling) -> LabelledRows:
+    """Rows and labels of a cache in a folder, or else of the source of images that `place` names."""
+    if not (Path(place) / MANIFEST).exists():
+        return pool_source(open_source(place), model, pooling)
+    cache = FeatureCache.open(place)
+    columns = (cache.index[name].to_pylist() for name in ("label", "id", "split"))
+    return LabelledRows(pooled_rows(cache, model, pooling), *columns)
 
 
 def load_photo(photo: Path | str | Image.Image) -> Image.Image:

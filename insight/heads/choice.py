@@ -5,7 +5,7 @@ In: rows, classes, weights. Out: an `AccuracyPath`, and the fit at the penalty i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from scipy.sparse import csr_array
 from sae.errors import InsightError
 
 from ..evaluation.sparsity import concepts_to_reach
-from .defaults import SHARE, STANDARD_ERRORS
+from .defaults import HELD_OUT, SHARE, STANDARD_ERRORS
 from .head import Head, predicted
-from .linear import LinearFit, fit_linear, fit_path
+from .linear import LinearFit, alpha_max, fit_linear, fit_path
+from .linear.path import DEFAULT_ALPHAS, DEFAULT_RANGE
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,13 @@ class Examples:
         """The optimum at one penalty."""
         weight, offset = self.weight, self.offset
         return fit_linear(self.x, self.y, self.n_classes, alpha=alpha, sample_weight=weight, offset=offset, **settings)
+
+    def alphas(self, settings: dict[str, Any]) -> list[float]:
+        """The penalties of a path, strongest first."""
+        kept = {name: settings[name] for name in ("l1_ratio", "fit_intercept", "scale")}
+        weight, offset = self.weight, self.offset
+        strongest = alpha_max(self.x, self.y, self.n_classes, sample_weight=weight, offset=offset, **kept)
+        return [float(alpha) for alpha in strongest * np.geomspace(1, DEFAULT_RANGE, DEFAULT_ALPHAS)]
 
     def path(self, settings: dict[str, Any], alphas: list[float] | None = None) -> list[LinearFit]:
         """The optima along a path of penalties, strongest first."""
@@ -90,20 +98,23 @@ class AccuracyPath:
         return cls(**arrays)
 
 
-def split_by_class(
+def held_out_parts(
     classes: Int64[np.ndarray, " n"], share: float, random_state: np.random.RandomState
-) -> tuple[Int64[np.ndarray, " t"], Int64[np.ndarray, " v"]]:
-    """Images to learn from and images to hold out: of each class about `share`, at least one of two or more.
+) -> Iterator[tuple[Int64[np.ndarray, " t"], Int64[np.ndarray, " v"]]]:
+    """Images to learn from and images to hold out, in turns: each image of a class of two or more is held out once.
 
-    A class with one image keeps it to learn from.
+    About `share` of each class at a time, in the first turn at least one; a class with one image keeps it to learn
+    from. Nothing comes when no class has two images.
     """
-    held = []
+    turns = max(2, round(1 / share))
+    turn_of = np.full(len(classes), -1)
     for number in np.unique(classes):
         members = random_state.permutation(np.flatnonzero(classes == number))
-        count = min(len(members) - 1, max(1, round(share * len(members))))
-        held.append(members[:count])
-    out = np.sort(np.concatenate(held))
-    return np.setdiff1d(np.arange(len(classes)), out), out
+        if len(members) > 1:
+            turn_of[members] = np.arange(len(members)) % turns
+    for turn in range(turns):
+        if (turn_of == turn).any():
+            yield np.flatnonzero(turn_of != turn), np.flatnonzero(turn_of == turn)
 
 
 def accuracy_path(
@@ -114,33 +125,46 @@ def accuracy_path(
     settings: dict[str, Any],
     most: int | None,
 ) -> AccuracyPath:
-    """Fit along the path on a part of the images, and look at the rest.
+    """Fit along the path on a part of the images, and look at the rest; of few images in turns, so that all are seen.
 
     share: of each class held out; make_head: of a fit, with the text where there is one; most: concepts a class may
     have, None: any number. `InsightError` when no class has two images.
     """
     if examples.weight is not None:
         examples = examples.take(np.flatnonzero(examples.weight > 0))
-    train, held = split_by_class(examples.classes, share, random_state)
-    if not len(held):
+    alphas = examples.alphas(settings)
+    turns: list[np.ndarray] = []
+    weights: list[np.ndarray] = []
+    for train, held in held_out_parts(examples.classes, share, random_state):
+        test = examples.take(held)
+        weights.append(np.ones(len(held)) if test.weight is None else test.weight)
+        heads = [make_head(fit) for fit in examples.take(train).path(settings, alphas)]
+        turns.append(np.array([_looked_at(head, test, weights[-1]) for head in heads]))
+        if sum(map(len, weights)) >= HELD_OUT:
+            break
+    if not turns:
         raise InsightError(
             'alpha="auto" holds images out to choose the penalty: expected a class with two images or more, found one'
             " image a class; give alpha as a number"
         )
-    test = examples.take(held)
-    weight = np.full(len(held), 1 / len(held)) if test.weight is None else test.weight / test.weight.sum()
-    steps = []
-    for fit in examples.take(train).path(settings):
-        head = make_head(fit)
-        classes = predicted(head.scores(test.x))
-        accuracy = float(weight @ (classes == test.classes))
-        error = (accuracy * (1 - accuracy) * (weight @ weight)) ** 0.5
-        used = concepts_used(fit.coef, head)
-        steps.append((fit.alpha, accuracy, error, used.mean(), used.max(), mean_reach(head, test.x, classes)))
-    alpha, accuracies, errors, mean, largest, reach = map(np.array, zip(*steps))
+    part = np.array([weight.sum() for weight in weights]) / sum(weight.sum() for weight in weights)
+    accuracy, reach, mean, _ = np.tensordot(part, np.stack(turns), 1).T
+    largest = np.stack(turns)[:, :, 3].max(0)
+    weight = np.concatenate(weights) / sum(weight.sum() for weight in weights)
+    errors = np.sqrt(np.maximum(accuracy * (1 - accuracy), 0) * (weight @ weight))
     allowed = np.flatnonzero(largest <= (np.inf if most is None else most))
-    chosen = simplest(accuracies, errors, allowed)
-    return AccuracyPath(alpha, accuracies, errors, mean, largest, reach, chosen, len(held))
+    chosen = simplest(accuracy, errors, allowed)
+    return AccuracyPath(
+        np.array(alphas), accuracy, errors, mean, largest.astype(np.int64), reach, chosen, sum(map(len, weights))
+    )
+
+
+def _looked_at(head: Head, test: Examples, weight: np.ndarray) -> tuple[float, float, float, int]:
+    """Of one head on held-out images: accuracy, concepts that a decision needs, concepts a class, most of a class."""
+    classes = predicted(head.scores(test.x))
+    needed = concepts_to_reach(head.contributions(test.x, classes)[0], SHARE)
+    used = concepts_used(head)
+    return float(np.average(classes == test.classes, weights=weight)), float(needed.mean()), used.mean(), used.max()
 
 
 def simplest(accuracy: np.ndarray, standard_error: np.ndarray, allowed: np.ndarray) -> int:
@@ -155,19 +179,13 @@ def fit_within(
 ) -> LinearFit:
     """The fit at a penalty; with `most`, at the weakest penalty from there up at which no class has more concepts."""
     fit = examples.fit(alpha, settings)
-    if most is None or concepts_used(fit.coef, make_head(fit)).max() <= most:
+    if most is None or concepts_used(make_head(fit)).max() <= most:
         return fit
-    stronger = [fit.alpha for fit in examples.path(settings) if fit.alpha > alpha]
+    stronger = [step for step in examples.alphas(settings) if step > alpha]
     fits = examples.path(settings, stronger)
-    return next(fit for fit in reversed(fits) if concepts_used(fit.coef, make_head(fit)).max() <= most)
+    return next(fit for fit in reversed(fits) if concepts_used(make_head(fit)).max() <= most)
 
 
-def concepts_used(coef: Float64[np.ndarray, "rows F"], head: Head) -> Int64[np.ndarray, " rows"]:
+def concepts_used(head: Head) -> Int64[np.ndarray, " rows"]:
     """How many concepts have a weight in each row; features of one concept count once."""
-    used = (coef != 0).reshape(len(coef), -1, head.n_concepts).any(1)
-    return used.sum(1)
-
-
-def mean_reach(head: Head, x: csr_array, classes: np.ndarray) -> float:
-    """Concepts that reach 90 % of the positive contributions to these classes, mean over images."""
-    return float(concepts_to_reach(head.contributions(x, classes)[0], SHARE).mean())
+    return (head.coef != 0).reshape(len(head.coef), -1, head.n_concepts).any(1).sum(1)

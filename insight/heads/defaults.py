@@ -11,6 +11,8 @@ STANDARD_ERRORS = 1.0
 the fewest concepts that cannot be told from the best (the rule of Breiman et al. 1984)."""
 VALIDATION = 0.2
 """Share of the images that are held out to choose the penalty."""
+HELD_OUT = 500
+"""With fewer images held out others are, in turns (cross-validation), until there are so many or all were."""
 TEMPERATURE = 0.01
 """A cosine of one hundredth more makes a class e times as likely: what CLIP learnt (specs/insight.md §1.6)."""
 SHARE = 0.9

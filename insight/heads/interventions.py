@@ -80,7 +80,7 @@ class Interventions(ABC):
         With X and y (as for `fit`) the intercepts are fitted anew to what is left; else they stay.
         """
         head = self._head()
-        named = self._numbers_of(concepts)
+        named = self.concept_numbers(concepts)
         other = copy(self)
         other.coef_ = self.coef_.copy()
         other.coef_[:, np.isin(np.arange(head.n_features) % head.n_concepts, named)] = 0
@@ -90,22 +90,8 @@ class Interventions(ABC):
             other.intercept_ = other._fit_intercept(X, y)
         return other
 
-    def _scores_with(
-        self, X: Any, remove: Iterable[ConceptName], to: Mapping[ConceptName, Value] | None
-    ) -> Float64[np.ndarray, "n rows"]:
-        head, rows = self._head(), self._rows(X)
-        per_concept = head.n_features // head.n_concepts
-        gone = [*self._numbers_of(remove)]
-        values: dict[int, float] = {}
-        for name, value in (to or {}).items():
-            first, *merged = self._numbers_of([name])
-            gone += merged
-            for place, number in enumerate(_values(name, value, per_concept)):
-                values[place * head.n_concepts + int(first)] = number
-        return head.scores(edited(rows, np.array(gone, dtype=np.int64), values, head.n_concepts), head.lengths(rows))
-
-    def _numbers_of(self, concepts: Iterable[ConceptName]) -> Int64[np.ndarray, " k"]:
-        """Numbers of concepts and of those merged into them, each after the one it is shown as."""
+    def concept_numbers(self, concepts: Iterable[ConceptName]) -> Int64[np.ndarray, " k"]:
+        """Numbers of concepts given by number or title, each followed by those that were merged into it."""
         if isinstance(concepts, str | Integral):
             raise InsightError(f"concepts: expected several, found {concepts!r}; give a list")
         n = self._head().n_concepts
@@ -123,6 +109,20 @@ class Interventions(ABC):
             for number in numbers:
                 found += [number, *(entry.id for entry in known if entry.merged_into == number)]
         return np.array(list(dict.fromkeys(found)), dtype=np.int64)
+
+    def _scores_with(
+        self, X: Any, remove: Iterable[ConceptName], to: Mapping[ConceptName, Value] | None
+    ) -> Float64[np.ndarray, "n rows"]:
+        head, rows = self._head(), self._rows(X)
+        per_concept = head.n_features // head.n_concepts
+        gone = [*self.concept_numbers(remove)]
+        values: dict[int, float] = {}
+        for name, value in (to or {}).items():
+            first, *merged = self.concept_numbers([name])
+            gone += merged
+            for place, number in enumerate(_values(name, value, per_concept)):
+                values[place * head.n_concepts + int(first)] = number
+        return head.scores(edited(rows, np.array(gone, dtype=np.int64), values, head.n_concepts), head.lengths(rows))
 
 
 def edited(rows: csr_array, remove: Int64[np.ndarray, " k"], values: Mapping[int, float], n_concepts: int) -> csr_array:
@@ -142,6 +142,6 @@ def _values(name: ConceptName, value: Value, features: int) -> list[float]:
     numbers = [float(value)] * features if np.ndim(value) == 0 else [float(number) for number in value]  # type: ignore[arg-type, union-attr]
     if len(numbers) != features or not all(0 <= number < np.inf for number in numbers):
         raise InsightError(
-            f"set: expected for concept {name} an activation of 0 or more, or {features}, one a feature; found {value!r}"
+            f"set: expected for concept {name} 0 or more, or {features} such numbers, one a feature; found {value!r}"
         )
     return numbers

@@ -1,0 +1,309 @@
+"""`insight classify fit|predict|explain`: images into classes by their concepts, with reasons that add up."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+
+import tyro
+
+from .options import Device, ReadModel, pick_device
+
+if TYPE_CHECKING:
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    from ..heads import ClassExplanation, ConceptClassifier
+    from ..heads.activations import LabelledRows
+
+Data = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(
+        metavar="DATA",
+        help="Feature cache of labelled images, or the images themselves: a folder with a subfolder a class, a list"
+        " with labels, or another source that `insight cache write` takes.",
+    ),
+]
+HeadOrModel = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(metavar="HEAD", help="Folder of a head; with --classes a model: its folder, or `small`."),
+]
+Photos = Annotated[
+    tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTO...", help="Photographs to classify.")
+]
+Photo = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PHOTO", help="Photograph to explain.")]
+Classes = Annotated[
+    str | None, tyro.conf.arg(help="Names of classes, such as 'cat,dog': told apart by text alone, without a head.")
+]
+OtherModel = Annotated[str | None, tyro.conf.arg(metavar="MODEL", help="Where the head's model is now, if it moved.")]
+Pooling = Literal["max", "mean", "max+mean", "top"]
+LISTED = 5  # classes and concepts a photo, in print
+
+
+def fit(
+    model: ReadModel,
+    data: Data,
+    /,
+    out: Path,
+    split: str | None = None,
+    pooling: Pooling | None = None,
+    alpha: float | None = None,
+    max_concepts: int | None = None,
+    few_shot: bool = False,
+    balanced: bool = False,
+    seed: int = 0,
+    device: Device = None,
+) -> None:
+    """Fit a sparse head on the concepts of labelled images, and say what it is worth on images held out.
+
+    Images without a label are left out. Where DATA names splits, those of one are learnt from and all others held out;
+    else a fifth of each class is held out to be measured, and the head that is kept is fitted on all images.
+
+    Args:
+        out: Folder to write the head to.
+        split: Name of the split to learn from (default: train, where there is one).
+        pooling: How the concepts of patches become those of the image.
+        alpha: Strength of the penalty (default: chosen on held-out images).
+        max_concepts: Most concepts that a class may use.
+        few_shot: Begin with what the names of the classes say, and learn the rest.
+        balanced: Every class counts alike, however many images it has.
+        seed: Of what is held out.
+    """
+    import numpy as np
+
+    from sae.errors import InsightError
+
+    from ..heads import ConceptClassifier
+    from ..heads.activations import read_labelled
+    from ..heads.defaults import POOLING
+    from ..model import ConceptModel
+    from ..models import model_folder, shipped_models
+
+    if out.exists() and not (out / "head.json").exists() and (out.is_file() or any(out.iterdir())):
+        raise InsightError(
+            f"{out}: expected a new folder or the folder of a head, found something else; choose another"
+        )
+    loaded = ConceptModel.from_pretrained(model, device=pick_device(device))
+    head = ConceptClassifier(
+        loaded,
+        pooling=pooling or POOLING,
+        alpha=alpha or "auto",
+        max_concepts=max_concepts,
+        prior="text" if few_shot else None,
+        class_weight="balanced" if balanced else None,
+        random_state=seed,
+    )
+    images = read_labelled(data, loaded, head.pooling)
+    for id, reason in images.skipped.items():
+        print(f"{id}: left out: {reason}", file=sys.stderr)
+    unlabelled = sum(label is None for label in images.labels)
+    if unlabelled:
+        print(f"{unlabelled:,} of {len(images.labels):,} images have no label and are left out", file=sys.stderr)
+    learn, hold, whole = _parts(images, data, split, seed)
+    labels = np.array(images.labels, dtype=object)
+    head.fit(images.rows[learn], labels[learn].astype(str))
+    said = _worth(head, images.rows[hold], labels[hold].astype(str)) if len(hold) else "no image to measure it on"
+    if whole:
+        kept = np.sort(np.concatenate([learn, hold]))
+        head.fit(images.rows[kept], labels[kept].astype(str))
+    head.save(out, model_place=model if model in shipped_models() else model_folder(model).resolve())
+    weights = (head.coef_ != 0).reshape(len(head.coef_), -1, loaded.sae.n_concepts).any(1)
+    print(
+        f"{out}: {len(head.classes_)} classes, {weights.sum(1).mean():.1f} concepts a class,"
+        f" {weights.any(0).sum():,} of {loaded.sae.n_concepts:,} in all; penalty {head.alpha_:.3g}"
+    )
+    print(f"held out: {said}")
+
+
+def predict(
+    head: HeadOrModel,
+    photos: Photos,
+    /,
+    classes: Classes = None,
+    model: OtherModel = None,
+    json: Path | None = None,
+    device: Device = None,
+) -> None:
+    """Say of each photo the likeliest classes. With --classes, HEAD is a model, and text alone decides.
+
+    Args:
+        json: File to write all probabilities to, a list with an object a photo.
+    """
+    import numpy as np
+
+    from sae.errors import InsightError
+    from sae.files import write_json
+
+    if not photos:
+        raise InsightError("expected at least one photo, found none; usage: insight classify predict HEAD PHOTO...")
+    _check_photos(photos)
+    read = _read(head, classes, model, device)
+    found = read.predict_proba(list(photos))
+    orders = np.argsort(-found, axis=1, kind="stable")
+    if json:
+        names = read.classes_.tolist()
+        write_json(
+            json,
+            [
+                {
+                    "image": str(photo),
+                    "predicted": names[order[0]],
+                    "classes": [[names[i], float(row[i])] for i in order],
+                }
+                for photo, row, order in zip(photos, found, orders)
+            ],
+        )
+        return
+    for photo, row, order in zip(photos, found, orders):
+        print(f"{photo}: " + ", ".join(f"{read.classes_[i]} {row[i]:.1%}" for i in order[:LISTED]))
+
+
+def explain(
+    head: HeadOrModel,
+    photo: Photo,
+    /,
+    target: str | None = None,
+    remove: tuple[str, ...] = (),
+    classes: Classes = None,
+    model: OtherModel = None,
+    json: Path | None = None,
+    png: Path | None = None,
+    device: Device = None,
+) -> None:
+    """Say why a photo is of its class: what each concept adds, where it stands, and the fewest that suffice.
+
+    Args:
+        target: The class to explain (default: the one that is predicted).
+        remove: Concepts, by number or title, without which the photo is judged once more.
+        json: File to write everything to.
+        png: File to draw to: the photo, the contributions and the maps.
+    """
+    from sae.files import write_json
+
+    _check_photos([photo])
+    read = _read(head, classes, model, device)
+    asked = [int(word) if word.isdecimal() else word for word in remove]
+    numbers = read.concept_numbers(asked)
+    explanation = read.explain(photo, target=_as_class(target, read))
+    said = explanation.to_dict()
+    if remove:
+        after = explanation.without(numbers.tolist())
+        said["without"] = {"concepts": numbers.tolist(), **after.to_dict()}
+    if json:
+        write_json(json, said)
+    if png:
+        explanation.save_png(png)
+    if not (json or png):
+        _print(explanation)
+    if remove:
+        before = explanation.probabilities[explanation.classes.index(explanation.predicted)]
+        left = after.probabilities[explanation.classes.index(explanation.predicted)]
+        titles = ", ".join(read.model.concepts[number].title for number in numbers)
+        now = after.probabilities.max()
+        print(
+            f"without {titles}: {after.predicted} {now:.1%} (before: {explanation.predicted} {before:.1%}"
+            + (f", now {left:.1%})" if after.predicted != explanation.predicted else ")")
+        )
+
+
+SUBCOMMANDS = {f.__name__: f for f in (fit, predict, explain)}
+_Chosen: Any = Union[  # noqa: UP007
+    tuple(
+        Annotated[Any, tyro.conf.subcommand(name, constructor=command, prefix_name=False)]
+        for name, command in SUBCOMMANDS.items()
+    )
+]
+
+
+def classify(subcommand: Annotated[_Chosen, tyro.conf.arg(name="")]) -> None:
+    """Classify photos by their concepts: fit a head, use it, see why."""
+
+
+def _read(head: str, classes: str | None, model: str | None, device: str | None) -> ConceptClassifier:
+    """The head in a folder, or the one that text makes of a model."""
+    from ..heads import ConceptClassifier
+    from ..heads.head_file import read_head
+    from ..model import ConceptModel
+
+    if classes is not None:
+        loaded = ConceptModel.from_pretrained(head, device=pick_device(device))
+        return ConceptClassifier.zero_shot(loaded, [name.strip() for name in classes.split(",")])
+    place = model or (read_head(Path(head)).facts["model"] or {}).get("place")
+    read = None if place is None else ConceptModel.from_pretrained(place, device=pick_device(device))
+    return ConceptClassifier.load(head, read)
+
+
+def _as_class(target: str | None, head: ConceptClassifier) -> Any:
+    """A class as the head has it, which need not be a text."""
+    return next((name for name in head.classes_.tolist() if str(name) == target), target)
+
+
+def _parts(images: LabelledRows, data: str, split: str | None, seed: int) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Images to learn from, images held out, and whether the head that is kept shall have seen both."""
+    import numpy as np
+
+    from sae.errors import InsightError
+
+    from ..heads.choice import held_out_parts
+    from ..heads.defaults import VALIDATION
+
+    known = np.array([label is not None for label in images.labels], dtype=bool)
+    if not known.any():
+        raise InsightError(
+            f"{data}: expected labelled images, found {len(known):,} without a label; put them into a folder a class,"
+            " or give a list with labels"
+        )
+    names = sorted({name for name in images.splits if name is not None})
+    if split is not None and split not in names:
+        raise InsightError(f"{data}: expected a split {split!r}, found {', '.join(names) or 'none'}")
+    chosen = split or ("train" if "train" in names else None)
+    if chosen is not None:
+        mine = np.array([name == chosen for name in images.splits], dtype=bool)
+        return np.flatnonzero(known & mine), np.flatnonzero(known & ~mine), False
+    of_known = np.flatnonzero(known)
+    classes = np.unique([label for label in images.labels if label is not None], return_inverse=True)[1]
+    for learn, hold in held_out_parts(classes, VALIDATION, np.random.RandomState(seed)):
+        return of_known[learn], of_known[hold], True
+    return of_known, of_known[:0], False
+
+
+def _worth(head: ConceptClassifier, rows: csr_array, labels: np.ndarray) -> str:
+    """What a head is worth on images it has not seen."""
+    from ..evaluation.sparsity import concepts_to_reach
+    from ..heads.defaults import SHARE
+
+    accuracy = head.score(rows, labels)
+    needed = concepts_to_reach(head.contributions(rows)[0], SHARE).mean()
+    images = f"{len(labels):,} images"
+    return f"{accuracy:.1%} of {images} right; {needed:.1f} concepts make {SHARE:.0%} of what speaks for a decision"
+
+
+def _check_photos(photos: Sequence[Path]) -> None:
+    from sae.errors import InsightError
+
+    from ..data.place import FILE, found_at
+
+    for photo in photos:
+        if (found := found_at(photo)) != FILE:
+            raise InsightError(f"{photo}: expected a photo, found {found}; check the path")
+
+
+def _print(explanation: ClassExplanation) -> None:
+    print(f"{explanation.image}: {explanation.predicted}")
+    for name, logit, probability in explanation.prediction.to_dict()["classes"][:LISTED]:
+        print(f"  {probability:7.1%}  {name} (logit {logit:+.3f})")
+    print(f"what speaks for and against {explanation.target}:")
+    for item in explanation.contributions[:20]:
+        print(f"  {item.contribution:+8.3f}  {item.title} ({item.id}){' (edited)' if item.edited else ''}")
+    rest = explanation.contributions[20:]
+    if rest:
+        print(f"  {sum(item.contribution for item in rest):+8.3f}  {len(rest)} others")
+    print(f"  {explanation.intercept:+8.3f}  intercept")
+    print(f"  {explanation.logit:+8.3f}  together")
+    titles = dict(zip(explanation.active, explanation.titles))
+    names = ", ".join(titles[number] for number in explanation.least.concepts) or "none"
+    how = "the fewest" if explanation.least.exact else "few (perhaps not the fewest)"
+    print(f"{how} concepts that alone keep {explanation.predicted}: {names}")
+    print(f"{explanation.n90} concepts make 90% of what speaks for {explanation.target}")
