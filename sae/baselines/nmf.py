@@ -7,6 +7,8 @@ token are its non-negative Lasso in the rows of H (of unit norm), and the direct
 
 from __future__ import annotations
 
+from itertools import islice
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -16,11 +18,10 @@ from ..errors import InsightError
 from ..nested import reconstructions
 from ..sources import TokenSource
 from .sparse_coding import PROBE, lasso_codes, penalty_for
-from .tokens import checked, sample, stream
+from .tokens import checked, finite, sample
 
 _BATCH = 1024
-_STEPS = 10
-"""Multiplicative updates of A in a batch."""
+_FOR_MEAN = 100_000
 
 
 class Parts:
@@ -54,22 +55,22 @@ class Parts:
 
 
 def fit_nmf(source: TokenSource, n_concepts: int, *, k: float, n_tokens: int = 50_000, seed: int = 0) -> Parts:
-    """`n_concepts` parts by mini-batch NMF (scikit-learn) on one pass over at most `n_tokens` tokens; λ gives k active
-    parts a token on average. `InsightError` where there are fewer tokens than parts, or all are the same."""
-    if min(n_tokens, source.n_tokens) < n_concepts:
-        found = min(n_tokens, source.n_tokens)
+    """`n_concepts` parts by mini-batch NMF (scikit-learn) on `n_tokens` tokens of the source's shuffled order, which
+    goes round where there are fewer; λ gives k active parts a token on average, or fewer (see `penalty_for`).
+
+    `InsightError` where the source has fewer tokens than parts, or all are the same.
+    """
+    if source.n_tokens < n_concepts:
+        found = f"{source.n_tokens}; take fewer concepts or more tokens"
         raise InsightError(f"NMF: expected at least {n_concepts} tokens for as many concepts, found {found}")
-    first = sample(source, 100_000, seed)
+    first = sample(source, _FOR_MEAN, seed)
     mean = first.mean(0, dtype=torch.float64).float()
     from sklearn.decomposition import MiniBatchNMF
 
-    model = MiniBatchNMF(
-        n_concepts, init="random", batch_size=_BATCH, fresh_restarts_max_iter=_STEPS, random_state=seed % 2**32
-    )
-    for batch in stream(source, n_tokens, seed):
-        for part in batch.split(_BATCH):
-            model.partial_fit(split(part - mean).cpu().numpy())
-    parts = normalize(torch.from_numpy(model.components_).float(), dim=1)
+    model = MiniBatchNMF(n_concepts, init="random", batch_size=_BATCH, random_state=seed % 2**32)
+    for batch in islice(source.batches(_BATCH, seed=seed), -(-n_tokens // _BATCH)):
+        model.partial_fit(split(finite(batch, "fit") - mean).cpu().numpy())
+    parts = normalize(torch.from_numpy(model.components_).to(first), dim=1)
     return Parts(parts, mean, penalty_for(split(first[:PROBE] - mean), parts, k))
 
 

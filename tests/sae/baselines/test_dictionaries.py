@@ -15,7 +15,7 @@ FITS = {
     "pca": lambda source: fit_pca(source, k=3),
     "random": lambda source: random_dictionary(source, 40, k=3),
     "kmeans": lambda source: fit_kmeans(source, 40, k=3),
-    "nmf": lambda source: fit_nmf(source, 40, k=3),
+    "nmf": lambda source: fit_nmf(source, 40, k=3, n_tokens=4000),
     "sparse_coding": lambda source: splice(source, 3),
 }
 

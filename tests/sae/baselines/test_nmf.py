@@ -19,7 +19,7 @@ def features(generator):
 
 @pytest.fixture
 def parts(features):
-    return fit_nmf(TensorSource(features), 12, k=4)
+    return fit_nmf(TensorSource(features), 12, k=4, n_tokens=10_000)
 
 
 def test_parts_are_nowhere_negative_and_unit(parts):
@@ -48,9 +48,9 @@ def test_parts_of_which_tokens_are_made_explain_them(features, parts):
 
 
 def test_fits_are_the_same_for_the_same_seed(features, parts):
-    assert torch.equal(fit_nmf(TensorSource(features), 12, k=4).parts, parts.parts)
+    assert torch.equal(fit_nmf(TensorSource(features), 12, k=4, n_tokens=10_000).parts, parts.parts)
 
 
 def test_fewer_tokens_than_parts_are_refused(features):
     with pytest.raises(InsightError, match="NMF: expected at least 12 tokens for as many concepts, found 11"):
-        fit_nmf(TensorSource(features), 12, k=4, n_tokens=11)
+        fit_nmf(TensorSource(features[:11]), 12, k=4)
