@@ -247,7 +247,7 @@ class ConceptIndex:
                 least = np.partition([score for _, score, _ in found], -top)[-top]
                 if least > bounds[order[start]] * (1 + 1e-4):  # codes of other batches differ by rounding
                     return found, True
-            images = numbers[order[start : start + _TOGETHER]].tolist()
+            images = numbers[order[start : min(start + _TOGETHER, _MOST_READ)]].tolist()
             features = torch.cat([self.cache.image(image) for image in images])
             scores = wanted.on_patches(self.model.sae.encode(features)).cpu().numpy()
             for image, of_image in zip(images, np.split(scores, len(images))):
