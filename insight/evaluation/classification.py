@@ -61,22 +61,24 @@ def macro_auc(probabilities: np.ndarray, truth: np.ndarray) -> Figure:
     `roc_auc_score(multi_class="ovr")` where all do; NaN when only one does.
     """
     _check(probabilities, truth)
-    occurring = [c for c in range(probabilities.shape[1]) if (truth == c).any() and (truth != c).any()]
-    orders = []
-    for c in occurring:
-        score = probabilities[:, c]
-        order = np.argsort(score, kind="stable")
-        orders.append((order, np.flatnonzero(np.diff(score[order], prepend=-np.inf)), (truth == c)[order]))
+    ranked = []
+    for c in range(probabilities.shape[1]):
+        own = np.flatnonzero(truth == c)
+        if 0 < len(own) < len(truth):
+            order = np.argsort(probabilities[:, c], kind="stable")
+            rising, score = probabilities[order, c], probabilities[own, c]
+            ranked.append((own, order, np.searchsorted(rising, score), np.searchsorted(rising, score, side="right")))
 
     def figure(weights: np.ndarray) -> np.ndarray:
         areas = []
-        for order, starts, of_class in orders:
-            ordered = weights[:, order]
-            of = np.add.reduceat(ordered * of_class, starts, axis=1)  # by score: those of equal score together
-            other = np.add.reduceat(ordered * ~of_class, starts, axis=1)
-            won = (of * (other.cumsum(1) - other / 2)).sum(1)
+        below = np.zeros((len(weights), len(truth) + 1))
+        for own, order, first, last in ranked:
+            np.cumsum(weights[:, order], axis=1, out=below[:, 1:])
+            total = weights[:, own].sum(1)
+            # of all that score less, and half of those that score the same; the class against itself is one half
+            won = (weights[:, own] * (below[:, first] + below[:, last])).sum(1) / 2 - total**2 / 2
             with np.errstate(invalid="ignore"):
-                areas.append(won / (of.sum(1) * other.sum(1)))
+                areas.append(won / (total * (below[:, -1] - total)))
         return np.mean(areas, axis=0) if areas else np.full(len(weights), np.nan)
 
     return figure

@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from sae import SparseCodes
 from sae.errors import InsightError
 
-from .supports import Runs, masks_of, runs
+from .supports import Runs, checked_classes, masks_of, of_chosen, runs, sums_of_labels
 
 LEAST_IMAGES = 5
 """Images that a concept is active in before it counts for impurity, as published."""
@@ -55,6 +55,12 @@ class Grounding:
     def n_concepts(self) -> int:
         return self.iou.shape[1]
 
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """Everything that two results must have in common to be of one kind."""
+        of_maps = (self.grid, self.resolution, self.mass, self.dilate, self.budget)
+        return (self.labels, self.n_concepts, *of_maps)
+
     def images(self, index: np.ndarray) -> Grounding:
         """That of some of the images: int [k], also repeated, or bool [n]."""
         index = np.flatnonzero(index) if index.dtype == bool else index
@@ -76,10 +82,8 @@ class Grounding:
 
     def consistency_of_pairs(self, weights: np.ndarray | None = None) -> np.ndarray:
         """[labels, m] mean IoU of label and concept over the images in which either is present (NaN without any)."""
-        weights, labels, m = self._weights(weights), len(self.labels), self.n_concepts
-        row = np.repeat(np.arange(self.n * labels), np.diff(self.iou.indptr))
-        key = row % labels * m + self.iou.indices
-        summed = np.bincount(key, self.iou.data * weights[row // labels], minlength=labels * m).reshape(labels, m)
+        weights = self._weights(weights)
+        summed = sums_of_labels(self.iou, len(self.labels), weights)
         active = csr_array((np.ones(self.entropy.nnz), self.entropy.indices, self.entropy.indptr), self.entropy.shape)
         where = self.present * weights[:, None]
         either = where.sum(0)[:, None] + weights @ active - (active.T @ where).T
@@ -92,18 +96,10 @@ class Grounding:
 
     def iou_with(self, best: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """IoU [n, labels] of each label with its concept of `best`, and bool [n, labels]: either of them is present."""
-        if best.shape != (len(self.labels),) or best.max(initial=-1) >= self.n_concepts:
-            expected = f"a concept below {self.n_concepts} for each of {len(self.labels)} labels"
-            raise InsightError(f"best concepts: expected {expected}, found {best.shape}, up to {best.max(initial=-1)}")
-        iou, either = np.zeros(self.present.shape), self.present.copy()
-        columns, active = self.iou.tocsc(), self.entropy.tocsc()
-        for label, concept in enumerate(best):
-            if concept < 0:
-                continue
-            either[active.indices[active.indptr[concept] : active.indptr[concept + 1]], label] = True
-            rows = slice(columns.indptr[concept], columns.indptr[concept + 1])
-            image, of = np.divmod(columns.indices[rows], len(self.labels))
-            iou[image[of == label], label] = columns.data[rows][of == label]
+        iou, either = of_chosen(self.iou, best, len(self.labels)), self.present.copy()
+        active = self.entropy.tocsc()
+        for label in np.flatnonzero(best >= 0):
+            either[active.indices[active.indptr[best[label]] : active.indptr[best[label] + 1]], label] = True
         return iou, either
 
     def consistency_of_labels(self, best: np.ndarray | None = None, weights: np.ndarray | None = None) -> np.ndarray:
@@ -116,7 +112,7 @@ class Grounding:
         iou, either = self.iou_with(self.best_concepts(weights) if best is None else best)
         counted = either * weights[:, None]
         of_labels = _divided((counted * iou).sum(0), counted.sum(0))
-        return np.where((self.present * weights[:, None]).any(0), of_labels, np.nan)
+        return np.where(weights @ self.present > 0, of_labels, np.nan)
 
     def consistency(self, best: np.ndarray | None = None, weights: np.ndarray | None = None) -> float:
         """Mean of `consistency_of_labels` over the labels that occur; NaN without any."""
@@ -127,7 +123,7 @@ class Grounding:
 
         NaN for a concept active in fewer than 5 of these images, however often they are drawn.
         """
-        labelled = self.present.any(1)
+        labelled = np.asarray(self.present.any(1))
         image = np.repeat(np.arange(self.n), np.diff(self.entropy.indptr))
         concept = self.entropy.indices
         weight = (self._weights(weights) * labelled)[image]
@@ -190,8 +186,8 @@ class GroundingMeter:
         empty = csr_array((0, n_concepts))
         nothing = np.zeros((0, len(labels)), dtype=bool)
         self._drawn_out = resolution is not None
-        grids = (tuple(grid), tuple(resolution or grid))
-        self._empty = Grounding(tuple(labels), *grids, mass, dilate, budget, empty, empty, nothing)
+        of_masks = resolution or grid
+        self._empty = Grounding(tuple(labels), grid, of_masks, mass, dilate, budget, empty, empty, nothing)
         self._parts: list[Grounding] = []
 
     def update(self, codes: SparseCodes, classes: np.ndarray | torch.Tensor) -> None:
@@ -199,16 +195,14 @@ class GroundingMeter:
 
         `InsightError` when shapes or classes do not fit, or an activation is not finite.
         """
-        settings, classes = self._empty, np.asarray(classes)
-        tokens, labels = settings.grid[0] * settings.grid[1], len(settings.labels)
+        settings = self._empty
+        classes = checked_classes(classes, len(settings.labels))
+        tokens = settings.grid[0] * settings.grid[1]
         if codes.n_concepts != settings.n_concepts:
             raise InsightError(f"codes: expected {settings.n_concepts} concepts, found {codes.n_concepts}")
-        if classes.ndim != 3 or classes.shape[1:] != settings.resolution or len(classes) * tokens != codes.n:
+        if classes.shape[1:] != settings.resolution or len(classes) * tokens != codes.n:
             expected = f"[n, {settings.resolution[0]}, {settings.resolution[1]}] for {codes.n / tokens:g} images"
             raise InsightError(f"classes: expected {expected}, found {list(classes.shape)}")
-        if classes.dtype.kind not in "iu" or not (-1 <= classes.min(initial=0) <= classes.max(initial=0) < labels):
-            found = f"{classes.dtype} from {classes.min(initial=0)} to {classes.max(initial=0)}"
-            raise InsightError(f"classes: expected integers from -1 to {labels - 1}, found {found}")
         active = runs(codes, tokens)
         if settings.budget is not None:
             active = active.strongest(settings.budget)
@@ -221,8 +215,7 @@ class GroundingMeter:
 
     def merge(self, other: GroundingMeter) -> None:
         """Adds the images of another meter of the same settings after one's own."""
-        mine, its = (replace(m._empty, iou=None, entropy=None, present=None) for m in (self, other))
-        if vars(mine) != vars(its) or self._empty.n_concepts != other._empty.n_concepts:
+        if self._empty.settings != other._empty.settings:
             raise InsightError("meters: expected the same concepts, labels, grid and settings, found others")
         self._parts += other._parts
 

@@ -16,7 +16,7 @@ from scipy.sparse import csr_array, vstack
 from sae import SparseCodes
 from sae.errors import InsightError
 
-from .supports import runs
+from .supports import checked_classes, of_chosen, runs, sums_of_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Pointing:
     def best_concepts(self) -> np.ndarray:
         """int64 [labels] concept with the most hits (of equals the one with more energy in the mask); -1 for none."""
         labels, m = len(self.labels), self.hits.shape[1]
-        hits, energy = (_by_label(table, labels) for table in (self.hits, self.energy))
+        hits, energy = (sums_of_labels(table, labels, np.ones(self.n)) for table in (self.hits, self.energy))
         if not m:
             return np.full(labels, -1)
         order = np.lexsort((-np.broadcast_to(np.arange(m), hits.shape), energy, hits))
@@ -54,11 +54,11 @@ class Pointing:
 
     def hits_of(self, best: np.ndarray) -> np.ndarray:
         """float64 [n, labels]: 1 where the label's concept of `best` points at it."""
-        return _columns(self.hits, best, self.area.shape)
+        return of_chosen(self.hits, best, len(self.labels))
 
     def energy_of(self, best: np.ndarray) -> np.ndarray:
         """float64 [n, labels]: share of the mass of the label's concept of `best` that is on it."""
-        return _columns(self.energy, best, self.area.shape)
+        return of_chosen(self.energy, best, len(self.labels))
 
     def accuracy(self, best: np.ndarray, weights: np.ndarray | None = None) -> float:
         """Pointing game (Zhang et al. 2016): share of the images with a label that are hit, mean over labels.
@@ -102,14 +102,11 @@ class PointingMeter:
         The photo's own pixels of the square that the grid lies over give the finer answer: a patch points at the pixel
         its centre falls in (on a border the one to the right or below). Of equally strong patches the first points.
         """
-        classes = np.asarray(classes)
         (h, w), labels, m = self._empty.grid, len(self._empty.labels), self._empty.hits.shape[1]
-        if codes.n_concepts != m or classes.ndim != 3 or len(classes) * h * w != codes.n:
+        classes = checked_classes(classes, labels)
+        if codes.n_concepts != m or len(classes) * h * w != codes.n:
             expected = f"{m} concepts and classes [{codes.n / (h * w):g}, H, W]"
             raise InsightError(f"pointing: expected {expected}, found {codes.n_concepts} and {list(classes.shape)}")
-        if classes.dtype.kind not in "iu" or not (-1 <= classes.min(initial=0) <= classes.max(initial=0) < labels):
-            found = f"{classes.dtype} from {classes.min(initial=0)} to {classes.max(initial=0)}"
-            raise InsightError(f"classes: expected integers from -1 to {labels - 1}, found {found}")
         n, height, width = classes.shape
         if not n:
             return
@@ -133,8 +130,8 @@ class PointingMeter:
 
     def merge(self, other: PointingMeter) -> None:
         """Adds the images of another meter of the same settings after one's own."""
-        mine, its = (replace(m._empty, hits=None, energy=None, area=None, centre=None) for m in (self, other))
-        if vars(mine) != vars(its) or self._empty.hits.shape != other._empty.hits.shape:
+        mine, its = ((m.labels, m.grid, m.budget, m.hits.shape) for m in (self._empty, other._empty))
+        if mine != its:
             raise InsightError("meters: expected the same concepts, labels, grid and budget, found others")
         self._parts += other._parts
 
@@ -157,27 +154,11 @@ def _shares(classes: np.ndarray, grid: tuple[int, int], n_labels: int) -> csr_ar
     down, right = ((2 * np.arange(size) + 1) * cells // (2 * size) for size, cells in ((height, h), (width, w)))
     cell = down[:, None] * w + right
     pixels = np.bincount(cell.ravel(), minlength=h * w)
-    image, y, x = np.nonzero(classes >= 0)
-    of_cell = cell[y, x]
-    places = (image * n_labels + classes[image, y, x].astype(np.int64), image * h * w + of_cell)
-    return csr_array((1 / pixels[of_cell], places), shape=(n * n_labels, n * h * w))
-
-
-def _by_label(table: csr_array, labels: int) -> np.ndarray:
-    """[labels, m] sums over images of a table [n · labels, m]."""
-    row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr)) % labels
-    m = table.shape[1]
-    return np.bincount(row * m + table.indices, table.data, minlength=labels * m).reshape(labels, m)
-
-
-def _columns(table: csr_array, best: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """[n, labels] entries of the chosen concept of each label; 0 where it is -1."""
-    if best.shape != shape[1:] or best.max(initial=-1) >= table.shape[1]:
-        expected = f"a concept below {table.shape[1]} for each of {shape[1]} labels"
-        raise InsightError(f"best concepts: expected {expected}, found {best.shape}, up to {best.max(initial=-1)}")
-    found, columns = np.zeros(shape), table.tocsc()
-    for label in np.flatnonzero(best >= 0):
-        entries = slice(columns.indptr[best[label]], columns.indptr[best[label] + 1])
-        image, of = np.divmod(columns.indices[entries], shape[1])
-        found[image[of == label], label] = columns.data[entries][of == label]
-    return found
+    places, shares = [np.zeros((2, 0), dtype=np.int64)], [np.zeros(0)]
+    for image, of_pixel in enumerate(classes):
+        key = of_pixel.astype(np.int64) * (h * w) + cell
+        counts = np.bincount(key[of_pixel >= 0], minlength=n_labels * h * w)
+        label, at = np.divmod(np.flatnonzero(counts), h * w)
+        places.append(np.stack([image * n_labels + label, image * h * w + at]))
+        shares.append(counts[counts > 0] / pixels[at])
+    return csr_array((np.concatenate(shares), tuple(np.hstack(places))), shape=(n * n_labels, n * h * w))

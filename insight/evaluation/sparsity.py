@@ -6,7 +6,7 @@ In: contributions to logits. Out: counts.
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array
 
 from sae.errors import InsightError
 
@@ -21,7 +21,7 @@ def concepts_to_reach(contributions: csr_array | np.ndarray, share: float = 0.9)
     """
     if not 0 < share <= 1:
         raise InsightError(f"share: expected more than 0 and at most 1, found {share}")
-    rows = csr_array(contributions) if not issparse(contributions) else contributions.tocsr()
+    rows = csr_array(contributions)
     if not np.isfinite(rows.data).all():
         raise InsightError("contributions: expected finite numbers, found others; look for NaN in codes or weights")
     n = rows.shape[0]

@@ -83,6 +83,38 @@ def runs(codes: SparseCodes, tokens: int) -> Runs:
     return Runs(cell[order], activation[order], run, pair // codes.n_concepts, pair % codes.n_concepts)
 
 
+def checked_classes(classes: object, n_labels: int) -> np.ndarray:
+    """A class map [n, H, W] of an array or tensor; `InsightError` when it is none of these labels, -1 for none."""
+    found = np.asarray(classes)
+    if found.ndim != 3:
+        raise InsightError(f"classes: expected [n, H, W], found {list(found.shape)}")
+    low, high = int(found.min(initial=0)), int(found.max(initial=0))
+    if found.dtype.kind not in "iu" or not -1 <= low <= high < n_labels:
+        raise InsightError(f"classes: expected integers from -1 to {n_labels - 1}, found {found.dtype} {low} to {high}")
+    return found
+
+
+def of_chosen(table: csr_array, best: np.ndarray, n_labels: int) -> np.ndarray:
+    """float64 [n, labels]: of a table [n · labels, m] the entries of each label's concept of `best`; 0 for -1."""
+    m = table.shape[1]
+    if best.shape != (n_labels,) or best.max(initial=-1) >= m:
+        given = f"{list(best.shape)}, up to {best.max(initial=-1)}"
+        raise InsightError(f"best concepts: expected one below {m} for each of {n_labels} labels, found {given}")
+    row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
+    chosen = table.indices == best[row % n_labels]
+    found = np.zeros(table.shape[0])
+    found[row[chosen]] = table.data[chosen]
+    return found.reshape(-1, n_labels)
+
+
+def sums_of_labels(table: csr_array, n_labels: int, weights: np.ndarray) -> np.ndarray:
+    """float64 [labels, m]: sums over images of a table [n · labels, m], each image by its weight [n]."""
+    row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
+    m = table.shape[1]
+    place = row % n_labels * m + table.indices
+    return np.bincount(place, table.data * weights[row // n_labels], minlength=n_labels * m).reshape(n_labels, m)
+
+
 def masks_of(classes: np.ndarray, n_labels: int, dilate: bool) -> csr_array:
     """float64 CSR [n · labels, n · h · w] of ones: the cells of each label in each image, row image · labels + label.
 

@@ -236,7 +236,7 @@ def test_what_does_not_fit_is_said() -> None:
     for classes, message in (
         (np.zeros((2, 2, 3), dtype=int), r"expected \[n, 2, 2\] for 2 images, found \[2, 2, 3\]"),
         (np.zeros((1, 2, 2), dtype=int), "for 2 images"),
-        (np.full((2, 2, 2), 3), "integers from -1 to 2, found int64 from 0 to 3"),
+        (np.full((2, 2, 2), 3), "integers from -1 to 2, found int64 0 to 3"),
         (np.zeros((2, 2, 2)), "found float64"),
     ):
         with pytest.raises(InsightError, match=message):
@@ -249,5 +249,5 @@ def test_what_does_not_fit_is_said() -> None:
     for wrong in ({"mass": 0}, {"budget": 0}):
         with pytest.raises(InsightError, match="expected"):
             GroundingMeter(4, LABELS, (2, 2), **wrong)
-    with pytest.raises(InsightError, match="a concept below 4 for each of 3 labels"):
+    with pytest.raises(InsightError, match="one below 4 for each of 3 labels"):
         GroundingMeter(4, LABELS, (2, 2)).result().consistency(np.array([0, 4, 0]))

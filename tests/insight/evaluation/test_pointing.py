@@ -110,5 +110,5 @@ def test_meters_merge_and_what_does_not_fit_is_said() -> None:
     ):
         with pytest.raises(InsightError, match=message):
             meters[0].update(codes, classes)
-    with pytest.raises(InsightError, match="a concept below 2"):
+    with pytest.raises(InsightError, match="one below 2"):
         meters[0].result().accuracy(np.array([0, 2]))
