@@ -173,7 +173,7 @@ class ClassExplanation:
         """Write `to_dict` as JSON."""
         write_json(path, self.to_dict())
 
-    def save_png(self, path: Path | str, *, most: int = 7) -> None:
+    def save_png(self, path: Path | str, *, most: int = 8) -> None:
         """Write a picture: the photo, the contributions as bars, and the maps of the `most` that matter most."""
         from ..render.class_figure import draw_class_explanation
 

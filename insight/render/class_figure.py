@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 4
 PANEL_INCHES = 2.6
-BARS = 12
+BARS, FEWEST_BARS = 12, 8
 FOR, AGAINST, PLAIN = "#0072B2", "#D55E00", "#888888"
 """Blue and vermilion are told apart by colour-blind eyes; the sign is written, too."""
 
@@ -27,25 +27,27 @@ def draw_class_explanation(explanation: ClassExplanation, path: Path, *, most: i
     from matplotlib.figure import Figure
 
     shown = explanation.contributions[:most]
-    rows = 2 + -(-len(shown) // COLUMNS)
-    figure = Figure(figsize=(COLUMNS * PANEL_INCHES, rows * (PANEL_INCHES + 0.35)), dpi=120, layout="constrained")
-    grid = figure.add_gridspec(rows, COLUMNS)
+    rows = max(1, -(-len(shown) // COLUMNS))
+    above, below = 2 * PANEL_INCHES, rows * (PANEL_INCHES + 0.5)
+    figure = Figure(figsize=(COLUMNS * PANEL_INCHES, above + below), dpi=120, layout="constrained")
+    top, bottom = figure.subfigures(2, height_ratios=(above, below))
 
-    panel = figure.add_subplot(grid[:2, :2])
-    panel.imshow(explanation.photo)
-    panel.set_axis_off()
-    panel.set_title(_shorten(Path(explanation.image).name, 40), fontsize=10, loc="left", parse_math=False)
-    _bars(figure.add_subplot(grid[:2, 2:]), explanation)
+    left, right = top.subplots(1, 2)
+    left.imshow(explanation.photo)
+    left.set_axis_off()
+    left.set_title(_shorten(Path(explanation.image).name, 40), fontsize=10, loc="left", parse_math=False)
+    _bars(right, explanation)
 
-    for place, item in enumerate(shown):
-        panel = figure.add_subplot(grid[2 + place // COLUMNS, place % COLUMNS])
-        panel.imshow(spotlight(explanation.photo, item.map / max(item.activation, 1e-12)))
+    panels = bottom.subplots(rows, COLUMNS, squeeze=False).flatten()
+    for panel in panels:
         panel.set_axis_off()
+    for panel, item in zip(panels, shown):
+        panel.imshow(spotlight(explanation.photo, item.map / max(item.activation, 1e-12)))
         panel.set_title(_shorten(item.title, 26), fontsize=11, fontweight="bold", loc="left", pad=15, parse_math=False)
-        text = panel.text(0, 1.015, f"{item.contribution:+.2f} · at most {item.activation:.2f}", va="bottom")
+        text = panel.text(0, 1.015, f"{item.contribution:+.2f} · activation {item.activation:.2f}", va="bottom")
         text.set(transform=panel.transAxes, fontsize=8, color=_colour(item.contribution))
     said = "the fewest" if explanation.least.exact else "few"
-    figure.supxlabel(
+    bottom.supxlabel(
         f"{explanation.backbone} · {said} concepts that alone keep “{explanation.predicted}”:"
         f" {len(explanation.least)} · {explanation.n90} make 90 % of what speaks for “{explanation.target}”",
         fontsize=8,
@@ -69,7 +71,7 @@ def _bars(panel: Axes, explanation: ClassExplanation) -> None:
     drawn = panel.barh(places, values, color=colours)
     panel.bar_label(drawn, [f"{value:+.2f}" for value in values], fontsize=8, padding=3)
     panel.set_yticks(places, names, fontsize=9, parse_math=False)  # a name may hold dollar signs
-    panel.invert_yaxis()
+    panel.set_ylim(max(len(bars), FEWEST_BARS) - 0.4, -0.6)  # the first on top
     panel.margins(x=0.18)
     panel.axvline(0, color="black", linewidth=0.8)
     panel.spines[["top", "right", "left"]].set_visible(False)
