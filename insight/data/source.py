@@ -40,7 +40,7 @@ class ImageSource(Protocol):
 
     @property
     def kind(self) -> str:
-        """ "folder", "list", "webdataset", "torchvision" or "huggingface"."""
+        """ "folder", "list", "webdataset", "torchvision", "huggingface" or a layout's word ("voc")."""
 
     @property
     def place(self) -> str:
