@@ -96,7 +96,8 @@ class Maker:
             return fit_nmf(source, size, k=K, seed=seed)
         if spec.kind == "random":
             return random_dictionary(source, size, k=K, seed=seed)
-        return fit_sparse_coding(source, self._word_vectors(), k=spec.options["k"], seed=seed)
+        most = self.cache.dim // 3  # a Lasso has hardly more active than that
+        return fit_sparse_coding(source, self._word_vectors(), k=min(spec.options["k"], most), seed=seed)
 
     def _train(self, spec: Spec, seed: int, folder: Path) -> None:
         """Published settings but for size, steps, seed and what the table replaces."""

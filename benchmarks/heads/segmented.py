@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import interpolate, normalize
 
 from benchmarks.concepts.material import NAMELESS
 from benchmarks.heads.dictionaries import Made
 from benchmarks.heads.masked import Masked
 from benchmarks.heads.patch_heads import Patches, PatchHead, Rows, fit_head, shuffled, stacked
 from benchmarks.heads.settings import SIDE
-from benchmarks.probes.metrics import VOID, confusion, upsampled
+from benchmarks.probes.metrics import VOID, confusion
 from sae import SparseCodes
 
 OPAQUE, SHUFFLED = "opaque features", "opaque features, labels shuffled"
@@ -93,10 +94,27 @@ def _tables(masked: Masked, readers: Sequence[Reader]) -> list[dict[str, Tensor]
             for how, scores in reader.scores(features).items():
                 if how == OPEN:
                     scores[:, nameless] = -2.0  # below every cosine
-                answers = torch.stack([upsampled(one, grid, SIDE) for one in scores.split(tokens)])
+                answers = torch.stack([drawn_out(one, grid, SIDE) for one in scores.split(tokens)])
                 found.setdefault(how, []).append(confusion(answers, named if how == OPEN else truth, n_classes))
     return [{how: torch.cat(parts) for how, parts in found.items()} for found in tables]
 
 
 def _rows(codes: SparseCodes | None, features: Tensor) -> Rows:
     return features.numpy() if codes is None else codes.to_scipy()
+
+
+def drawn_out(scores: Tensor, grid: tuple[int, int], side: int) -> Tensor:
+    """[side, side] best classes of pixels, from scores [h·w, C] of patches drawn out bilinearly.
+
+    The same as `insight.upsampling.upsample`, as products along columns and rows with the classes last: several times
+    as fast, which is what this benchmark spends its time on.
+    """
+    down, right = (_stretch(cells, side) for cells in grid)
+    rows = (down @ scores.reshape(grid[0], -1)).reshape(side, grid[1], -1)
+    return (right @ rows).argmax(-1)
+
+
+@lru_cache
+def _stretch(cells: int, side: int) -> Tensor:
+    """[side, cells]: the weights with which a pixel takes from the cells along one side."""
+    return interpolate(torch.eye(cells)[None], size=side, mode="linear", align_corners=False)[0].T.contiguous()

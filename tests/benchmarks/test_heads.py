@@ -19,8 +19,10 @@ from benchmarks.heads.named import Named
 from benchmarks.heads.named_rows import ACCURACY, BEST_PROBE, CONCEPTS, LOST, PART
 from benchmarks.heads.patch_heads import NEVER, Patches, fit_head, stacked
 from benchmarks.heads.probes import linear_probe, neighbours
+from benchmarks.heads.segmented import drawn_out
 from benchmarks.heads.settings import OURS
 from benchmarks.probes.metrics import mean_iou
+from insight.upsampling import upsample
 from sae.errors import InsightError
 
 
@@ -118,6 +120,13 @@ def test_cifar_is_drawn_class_by_class_and_the_same_each_time(tmp_path: Path) ->
     (tmp_path / "test_lables.json").write_text("[1, 2]")
     with pytest.raises(InsightError, match="expected a photo for each of 2 labels, found 40"):
         caches.draw_cifar(tmp_path, tmp_path / "bad", 2)
+
+
+def test_scores_are_drawn_out_to_pixels_as_upsampling_does() -> None:
+    scores = torch.randn(3 * 4, 5)
+    maps = upsample(scores.T.reshape(1, 5, 3, 4), (21, 21))[0]
+    answers = drawn_out(scores, (3, 4), 21)
+    assert torch.allclose(maps.gather(0, answers[None])[0], maps.amax(0), atol=1e-5)
 
 
 def test_claims_of_classification_hold_by_the_value() -> None:
