@@ -105,7 +105,7 @@ class Segmentation:
             if self.background is not None:
                 total = np.logaddexp(total, logsumexp(scores, axis=0))
         if self.background is not None:
-            label[best - total < np.log(self.background)] = -1
+            label[np.exp(best - total) < self.background] = -1
         return label
 
     @property
