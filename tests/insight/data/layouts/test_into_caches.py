@@ -65,6 +65,6 @@ def test_a_run_that_was_stopped_goes_on(voc: Path, tmp_path: Path) -> None:
     backbone.on_batch = stop
     with pytest.raises(KeyboardInterrupt):
         write(open_source(f"voc:{voc}"), tmp_path / "cache", backbone)
-    with pytest.raises(InsightError, match=r"source.place is '.*split=train,valmatch="XXX".*split=valmatch="XXX""):
+    with pytest.raises(InsightError, match=r"source.place is '.*split=train,val&set.*split=val&set"):
         write(open_source(f"voc:{voc}?split=val"), tmp_path / "cache")
     check(write(open_source(f"voc:{voc}"), tmp_path / "cache"))
