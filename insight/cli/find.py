@@ -52,7 +52,7 @@ def find(
 
     from ..cache import FeatureCache
     from ..model import ConceptModel
-    from ..render.found import draw_found
+    from ..render.found import MOST, draw_found
     from ..retrieval import ConceptIndex
     from ..retrieval.fingerprint import folder_beside
 
@@ -60,6 +60,8 @@ def find(
     folder_of_photos = photos or _photos_of(opened.manifest.sources)
     if png and folder_of_photos is None:
         raise InsightError(f"{png}: expected --photos FOLDER with the photographs of {cache}, found none")
+    if png and top > MOST:
+        raise InsightError(f"{png}: expected at most {MOST} hits in a picture, found --top {top}")
     loaded = ConceptModel.from_pretrained(model, device=pick_device(device))
     folder = index or folder_beside(loaded.sae, opened)
     if not folder.exists():

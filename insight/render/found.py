@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sae.errors import InsightError
 from sae.files import atomic_write
 
 from ..data.decode import decode
@@ -16,19 +15,18 @@ if TYPE_CHECKING:
 
 COLUMNS = 5
 MOST = 100
+"""Hits that a picture should have: 20 rows."""
 _INCHES, _PIXELS = 2.2, 320
 
 
 def draw_found(hits: Hits, photos: Path, path: Path | str) -> None:
     """Write a PNG, whole or not at all: each photo with its score, its id below; a photo that is not there stays empty.
 
-    photos: the folder that ids of images are paths in. `InsightError` for more than `MOST` hits.
+    photos: the folder that ids of images are paths in.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    if len(hits) > MOST:
-        raise InsightError(f"{path}: expected at most {MOST} hits in a picture, found {len(hits)}; use --top")
     rows = max(1, -(-len(hits) // COLUMNS))
     figure = Figure(figsize=(COLUMNS * _INCHES, rows * (_INCHES + 0.35) + 0.4), dpi=110, layout="constrained")
     figure.suptitle(_shorten(hits.query, 90), fontsize=12, fontweight="bold", parse_math=False)

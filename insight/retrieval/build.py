@@ -67,6 +67,8 @@ def write_index(
             if folder.exists() and any(folder.iterdir()):
                 raise InsightError(f"{folder}: expected no folder or an empty one, found files; choose another")
             _check_begun(work, about)
+            for left in work.rglob(".*.part"):  # of files that a killed run was writing
+                left.unlink()
             if not (work / FILE).exists():
                 (work / _PASS).mkdir(exist_ok=True)
                 write_json(work / _BEGUN, about)
