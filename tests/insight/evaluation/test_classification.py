@@ -47,6 +47,17 @@ def test_calibration_by_hand() -> None:
     assert calibration_error(np.eye(2)[truth], truth)(np.ones((1, 4)))[0] == 0
 
 
+def test_calibration_error_equals_a_loop_over_15_bins() -> None:
+    probabilities, truth = random_answers(5, n=400)
+    sure, right = probabilities.max(1), probabilities.argmax(1) == truth
+    expected = 0.0
+    for low in range(15):
+        inside = (sure > low / 15) & (sure <= (low + 1) / 15)
+        if inside.any():
+            expected += inside.mean() * abs(right[inside].mean() - sure[inside].mean())
+    assert calibration_error(probabilities, truth)(np.ones((1, 400)))[0] == pytest.approx(expected)
+
+
 def test_draws_keep_the_classes_so_that_intervals_hold_the_figures() -> None:
     probabilities, truth = random_answers(2, n=60)
     truth[truth == 3] = 2

@@ -93,6 +93,14 @@ def test_an_even_map_has_the_energy_of_chance_and_a_right_one_all() -> None:
     assert got.accuracy(np.array([2, 1])) == 0
 
 
+def test_of_concepts_with_as_many_hits_the_one_with_more_energy_is_best_and_then_the_first() -> None:
+    maps = np.zeros((2, 1, 3, 4))
+    maps[:, 0, 0] = [3, 3, 3, 1]
+    maps[:, 0, 1] = [2, 1, 1, 2]  # concept 3 points here, with a third of its mass on the label
+    classes = np.tile([0, -1, -1], (2, 1, 1))
+    assert measured(maps, classes).best_concepts().tolist() == [1, -1]
+
+
 def test_meters_merge_and_what_does_not_fit_is_said() -> None:
     meters = [PointingMeter(2, LABELS, (1, 2)) for _ in range(2)]
     codes = SparseCodes.from_dense(torch.tensor([[1.0, 0], [0, 1]]))
