@@ -28,7 +28,7 @@ from .hits import Hit, Hits, Region
 from .postings import Postings
 from .regions import near_peak, regions_in
 from .vectors import Vectors
-from .wanted import Asked, Wanted
+from .wanted import AllOf, AnyOf, Wanted
 
 Photo: TypeAlias = Path | str | Image.Image
 FLAT = 1 << 18
@@ -136,8 +136,8 @@ class ConceptIndex:
     def images(
         self,
         *,
-        concepts: Asked = (),
-        without: Asked = (),
+        concepts: AllOf = (),
+        without: AnyOf = (),
         text: str | None = None,
         like: Photo | Tensor | None = None,
         at: tuple[int, int] | None = None,
@@ -159,8 +159,8 @@ class ConceptIndex:
     def regions(
         self,
         *,
-        concepts: Asked = (),
-        without: Asked = (),
+        concepts: AllOf = (),
+        without: AnyOf = (),
         text: str | None = None,
         like: Photo | Tensor | None = None,
         at: tuple[int, int] | None = None,
@@ -186,8 +186,8 @@ class ConceptIndex:
 
     def _read(
         self,
-        concepts: Asked,
-        without: Asked,
+        concepts: AllOf,
+        without: AnyOf,
         text: str | None,
         like: Photo | Tensor | None,
         at: tuple[int, int] | None,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -63,9 +64,8 @@ def write_empty(path: Path, dim: int, count: int, flat: int, sample: Callable[[i
     """
     import faiss
 
-    if count <= flat:
-        index = faiss.IndexFlatIP(dim)
-    else:
+    index: Any = faiss.IndexFlatIP(dim)
+    if count > flat:
         cells = max(1, min(round(2 * count**0.5), min(count, SAMPLE) // _A_CELL))
         index = faiss.index_factory(dim, f"IVF{cells},SQ4", faiss.METRIC_INNER_PRODUCT)
         index.train(sample(max(_A_CELL * cells, _FOR_RANGES)))
@@ -98,7 +98,7 @@ class Part:
             faiss.write_index(self._index, str(temporary))
 
 
-def _opened(path: Path):  # type: ignore[no-untyped-def] # faiss has no types
+def _opened(path: Path) -> Any:
     import faiss
 
     try:

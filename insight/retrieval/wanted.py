@@ -21,8 +21,10 @@ from ..concept import Concept
 from ..edits.shown import shown_as
 from .postings import Postings
 
-Asked: TypeAlias = int | str | Sequence[int | str]
+AnyOf: TypeAlias = int | str | Sequence[int | str]
 """A concept by id or by name, or several of which any will do."""
+AllOf: TypeAlias = int | str | Sequence[AnyOf]
+"""One concept, or several (each perhaps a group) that must all be there."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,13 @@ class Wanted:
     none: tuple[int, ...]
 
     @classmethod
-    def read(cls, concepts: Sequence[Concept], every: Asked, none: Asked) -> Wanted:
+    def read(cls, concepts: Sequence[Concept], every: AllOf, none: AnyOf) -> Wanted:
         """From ids and names. What is shown as one concept (`insight.edits`) is asked for as one.
 
         A name means every concept that is called so. `InsightError` for an id or a name that there is not, for a
         concept that is hidden, and without anything to look for.
         """
-        groups = tuple(_ids(concepts, asked) for asked in _listed(every))
+        groups = tuple(_ids(concepts, asked) for asked in ([every] if isinstance(every, int | str) else every))
         if not groups or not all(groups):
             raise InsightError("expected at least one concept to look for, found none; `insight concepts` lists them")
         return cls(groups, _ids(concepts, none))
@@ -72,14 +74,11 @@ class Wanted:
         return " and ".join(texts) + (f", not {_joined(concepts, self.none)}" if self.none else "")
 
 
-def _listed(asked: Asked) -> list[Asked]:
-    return [asked] if isinstance(asked, int | str) else list(asked)
-
-
-def _ids(concepts: Sequence[Concept], asked: Asked) -> tuple[int, ...]:
+def _ids(concepts: Sequence[Concept], asked: AnyOf) -> tuple[int, ...]:
     """All concepts that are shown as those asked for, ascending."""
     target = shown_as(concepts)
-    named = [concept for one in _listed(asked) for concept in _named(concepts, one)]
+    asked = [asked] if isinstance(asked, int | str) else asked
+    named = [concept for one in asked for concept in _named(concepts, one)]
     shown = [int(target[concept]) for concept in named]
     if -1 in shown:
         hidden = named[shown.index(-1)]
@@ -87,7 +86,7 @@ def _ids(concepts: Sequence[Concept], asked: Asked) -> tuple[int, ...]:
     return tuple(torch.isin(target, torch.tensor(shown, dtype=torch.int64)).nonzero()[:, 0].tolist())
 
 
-def _named(concepts: Sequence[Concept], asked: Asked) -> list[int]:
+def _named(concepts: Sequence[Concept], asked: int | str) -> list[int]:
     if isinstance(asked, int):
         if not 0 <= asked < len(concepts):
             raise InsightError(f"concept: expected an id of 0 to {len(concepts) - 1}, found {asked}")

@@ -1,7 +1,8 @@
 """`python -m tests.insight.retrieval.kill_server FOLDER FIRST EVERY`: builds that kill themselves with SIGKILL.
 
-A step is a rename, a removal, or a folder made. At step FIRST and every EVERY steps behind it, one process builds an index and dies just before it; what is
-there then must be no index or a whole one. A second process builds to the end. Prints the steps, or what was wrong.
+A step is a rename, a removal, or a folder made. At step FIRST and every EVERY steps behind it, one process builds an
+index and dies just before it; what is there then must be no index or a whole one. A second process builds to the end.
+Prints the steps, or what was wrong.
 """
 
 import os
