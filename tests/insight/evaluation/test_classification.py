@@ -39,17 +39,19 @@ def test_two_classes_have_the_area_of_either_and_ties_count_half() -> None:
 
 
 def test_calibration_by_hand() -> None:
-    """Two images at 0.9, one of them wrong, and two at 0.6, both right: |0.5 - 0.9| and |1 - 0.6|, half each."""
-    sure = np.array([0.9, 0.9, 0.6, 0.6])
+    """Two images at 0.9, one of them wrong, and two at 0.7, both right: |0.5 - 0.9| and |1 - 0.7|, half each."""
+    sure = np.array([0.9, 0.9, 0.7, 0.7])
     probabilities = np.column_stack([sure, 1 - sure])
     truth = np.array([0, 1, 0, 0])
-    assert calibration_error(probabilities, truth)(np.ones((1, 4)))[0] == pytest.approx((0.4 + 0.4) / 2)
+    assert calibration_error(probabilities, truth)(np.ones((1, 4)))[0] == pytest.approx((0.4 + 0.3) / 2)
     assert calibration_error(np.eye(2)[truth], truth)(np.ones((1, 4)))[0] == 0
 
 
 def test_calibration_error_equals_a_loop_over_15_bins() -> None:
     probabilities, truth = random_answers(5, n=400)
-    sure, right = probabilities.max(1), probabilities.argmax(1) == truth
+    sure = probabilities.max(1)
+    truth[::2] = np.where(sure > 0.75, probabilities.argmin(1), probabilities.argmax(1))[::2]  # too sure, or not enough
+    right = probabilities.argmax(1) == truth
     expected = 0.0
     for low in range(15):
         inside = (sure > low / 15) & (sure <= (low + 1) / 15)

@@ -99,6 +99,10 @@ def test_of_concepts_with_as_many_hits_the_one_with_more_energy_is_best_and_then
     maps[:, 0, 1] = [2, 1, 1, 2]  # concept 3 points here, with a third of its mass on the label
     classes = np.tile([0, -1, -1], (2, 1, 1))
     assert measured(maps, classes).best_concepts().tolist() == [1, -1]
+    maps[1, 0, :, 1:3] = maps[:, 0, 1:, 0] = 0
+    maps[:, 0, :, 0] = [3, 2.9, 2.9]  # 2 hits, with a third of its mass; concepts 1 and 2 hit once, with three quarters
+    maps[0, 0, 1, 1] = 0  # or all of it
+    assert measured(maps, classes).best_concepts().tolist() == [0, -1]
 
 
 def test_meters_merge_and_what_does_not_fit_is_said() -> None:
