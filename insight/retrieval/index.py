@@ -38,7 +38,8 @@ OF_EACH = 16
 PART, PARTS = 1 << 13, 64
 """Images of a part, of many images as many more as make no more parts than that: 10 million make 64 of 156,250."""
 _MOST_READ = 4096  # images that a query for regions of concepts encodes, at most
-_TOGETHER = 64
+_TOGETHER = 32
+_SAID = {"dictionary", "cache", "place", "images", "concepts", "patches", "flat", "parts", "files"}
 _MORE = 4  # candidates for each hit where an index is not exact
 
 
@@ -301,6 +302,9 @@ def _read_about(folder: Path) -> dict[str, Any]:
     kind = (about.get("format"), about.get("format_version")) if isinstance(about, dict) else None
     if kind != (build.FORMAT, build.VERSION):
         raise InsightError(f"{path}: expected {build.FORMAT} version {build.VERSION}, found {kind}; build it again")
+    lacking = _SAID - about.keys()
+    if lacking or not isinstance(about["files"], dict):
+        raise InsightError(f"{path}: damaged: expected {', '.join(sorted(lacking) or ['files'])}; build it again")
     for name, size in about["files"].items():
         file = folder / name
         if not file.is_file() or file.stat().st_size != size:

@@ -161,6 +161,9 @@ def test_another_version_and_no_index_are_refused(world: World, tmp_path: Path) 
     (index.folder / "index.json").write_text(json.dumps(about | {"format_version": 2}))
     with pytest.raises(InsightError, match="expected insight-retrieval version 1"):
         ConceptIndex.open(index.folder, world.model)
+    (index.folder / "index.json").write_text(json.dumps({k: v for k, v in about.items() if k != "parts"}))
+    with pytest.raises(InsightError, match=r"index\.json: damaged: expected parts"):
+        ConceptIndex.open(index.folder, world.model)
     with pytest.raises(InsightError, match="nothing: expected an index, found none"):
         ConceptIndex.open(tmp_path / "nothing", world.model)
     for wrong in ({"patches": 0}, {"part_images": 0}):
