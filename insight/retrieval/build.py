@@ -60,12 +60,12 @@ def write_index(
     patches, its "flat" how many are kept uncompressed, its "parts" how many parts there are. `InsightError` if the
     folder is there, another process writes it, or it was begun for something else.
     """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InsightError(f"{folder}: expected no folder or an empty one, found files; choose another")
     work = folder.with_name(f"{folder.name}.unfinished")
     work.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(work / ".lock", timeout=0):
-            if folder.exists() and any(folder.iterdir()):
-                raise InsightError(f"{folder}: expected no folder or an empty one, found files; choose another")
             _check_begun(work, about)
             for left in work.rglob(".*.part"):  # of files that a killed run was writing
                 left.unlink()

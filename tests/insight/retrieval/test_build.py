@@ -133,6 +133,7 @@ def test_files_of_others_and_other_builders_are_left_alone(world: World, tmp_pat
     with pytest.raises(InsightError, match="expected no folder or an empty one, found files"):
         build_index(world, tmp_path / "mine")
     assert contents(tmp_path / "mine") == {"letter.txt": b"dear"}
+    assert not (tmp_path / "mine.unfinished").exists()
     (tmp_path / "busy.unfinished").mkdir()
     with (
         FileLock(tmp_path / "busy.unfinished" / ".lock"),
