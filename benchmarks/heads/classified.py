@@ -6,21 +6,24 @@ how many concepts make up its decision, and what is lost with its five foremost 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from benchmarks.heads.named import Named
 from benchmarks.heads.pooled import Pooled
 from benchmarks.heads.probes import Answers, all_classes
-from benchmarks.heads.settings import DRAW, HEAD, REMOVED
+from benchmarks.heads.settings import DRAW, HEAD, MOST_CONCEPTS, REMOVED
 from insight.evaluation import concepts_to_reach, faithfulness
 from insight.heads import ConceptClassifier
+from insight.heads.choice import AccuracyPath
 from sae import SparseCodes
 
 
@@ -94,15 +97,23 @@ def decoded_means(pooled: Pooled) -> Tensor:
 def _on_fold(
     named: Named, pooled: Pooled, rows: csr_array, names: np.ndarray | None, train: np.ndarray, test: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, float, float]:
-    head = _head(pooled, pooled.made.seed).fit(rows[train], named.truth[train])
-    tested = rows[test]
-    scores = all_classes(head, tested, named)
-    found, _ = head.contributions(tested)
-    concepts = concepts_to_reach(found)
-    lost, by_chance = lost_without(head, tested, found, names)
-    used = np.mean([len(np.unique(np.flatnonzero(row) % pooled.made.dictionary.n_concepts)) for row in head.coef_])
-    inner = head.path_.accuracy[head.path_.chosen] if head.path_ else np.nan
-    return scores, concepts, lost, by_chance, head.alpha_, float(inner), float(used)
+    head, m, truth = _head(pooled, pooled.made.seed), pooled.made.dictionary.n_concepts, named.truth[train]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # steps of the path may stop after `max_iter`
+        path = head.fit_path(rows[train], truth)
+        step = best_step(path)
+        head.set_params(alpha=float(path.alpha[step])).fit(rows[train], truth)
+    scores = all_classes(head, rows[test], named)
+    found, _ = head.contributions(rows[test])
+    lost, by_chance = lost_without(head, rows[test], found, names)
+    used = float(np.mean([len(np.unique(np.flatnonzero(row) % m)) for row in head.coef_]))
+    return scores, concepts_to_reach(found), lost, by_chance, head.alpha_, float(path.accuracy[step]), used
+
+
+def best_step(path: AccuracyPath) -> int:
+    """The step of best accuracy on held-out training photographs, of those where a decision needs few enough concepts
+    (`MOST_CONCEPTS`); of equals the one with the strongest penalty."""
+    return int(np.where(path.concepts_to_reach <= MOST_CONCEPTS, path.accuracy, -1).argmax())
 
 
 def _head(pooled: Pooled, seed: int) -> ConceptClassifier:

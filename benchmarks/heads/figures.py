@@ -69,9 +69,16 @@ def means(above: Sequence[np.ndarray], below: Sequence[np.ndarray]) -> Figure:
 
     def figure(i: int, weights: np.ndarray) -> np.ndarray:
         top, bottom = weights @ above[i], weights @ below[i]
-        return np.nanmean(np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0), axis=1)
+        return mean_of_columns(top, bottom, bottom > 0)
 
     return figure
+
+
+def mean_of_columns(above: np.ndarray, below: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """[draws] mean of the quotients [draws, c] over the columns where `known`; NaN where none is."""
+    quotients = np.divide(above, below, out=np.zeros_like(above), where=known)
+    counts = known.sum(1)
+    return np.divide(quotients.sum(1), counts, out=np.full(len(counts), np.nan), where=counts > 0)
 
 
 def row(base: Row, draws: Draws, figure: Figure) -> Row:

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.concepts.draws import Figure
 from benchmarks.heads.dictionaries import Made
-from benchmarks.heads.figures import Row, means, of_photos, ratio_row, row
+from benchmarks.heads.figures import Row, mean_of_columns, means, of_photos, ratio_row, row
 from benchmarks.heads.grounded import Grounded, dealt, ground, named_only
 from benchmarks.heads.masked import Masked
 from benchmarks.heads.settings import BUDGETS, OURS
@@ -87,8 +87,7 @@ def _consistency(found: Sequence[Grounding], best: Sequence[np.ndarray]) -> Figu
     def figure(i: int, weights: np.ndarray) -> np.ndarray:
         iou, either = tables[i]
         there, counted = weights @ found[i].present.astype(np.float64), weights @ either.astype(np.float64)
-        of_labels = np.divide(weights @ iou, counted, out=np.full_like(counted, np.nan), where=there > 0)
-        return np.nanmean(of_labels, axis=1)
+        return mean_of_columns(weights @ iou, counted, there > 0)
 
     return figure
 

@@ -48,6 +48,6 @@ def cost_of(model: ConceptModel, made: Made, named: Named, data: Path, work: Pat
     pooled = pooled_codes(named.cache, [made], work / "pooled")[0]
     train, _ = named.folds[0]
     classes = np.array(named.classes)[named.truth[train]]
-    head = ConceptClassifier(model, **HEAD).fit(pooled.codes.to_scipy()[train], classes)
+    head = ConceptClassifier(model, **HEAD, alpha=0.01).fit(pooled.codes.to_scipy()[train], classes)
     files = sorted((data / "msrc" / "images").iterdir())[:PHOTOS]
     return cost_rows(named.name, model.backbone, head.explain, [open_rgb(file) for file in files])

@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.concepts.draws import Figure
 from benchmarks.heads.dictionaries import Made
-from benchmarks.heads.figures import Row, means, of_photos, row
+from benchmarks.heads.figures import Row, mean_of_columns, means, of_photos, row
 from benchmarks.heads.grounded import named_only
 from benchmarks.heads.masked import Masked
 from benchmarks.heads.settings import CUTOFF_PHOTOS, DRAW
@@ -91,7 +91,6 @@ def _overlap(found: Sequence[CutoffScores]) -> Figure:
         common, either, there = (
             weights @ part.astype(np.float64) for part in (found[i].common, found[i].either, found[i].present)
         )
-        of_labels = np.divide(common, either, out=np.full_like(either, np.nan), where=(there > 0) & (either > 0))
-        return np.nanmean(of_labels, axis=1)
+        return mean_of_columns(common, either, there > 0)
 
     return figure
