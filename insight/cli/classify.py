@@ -224,15 +224,12 @@ def classify(subcommand: Annotated[_Chosen, tyro.conf.arg(name="")]) -> None:
 def _read(head: str, classes: str | None, model: str | None, device: str | None) -> ConceptClassifier:
     """The head in a folder, or the one that text makes of a model."""
     from ..heads import ConceptClassifier
-    from ..heads.head_file import read_head
     from ..model import ConceptModel
 
     if classes is not None:
         loaded = ConceptModel.from_pretrained(head, device=pick_device(device))
         return ConceptClassifier.zero_shot(loaded, [name.strip() for name in classes.split(",")])
-    place = model or (read_head(Path(head)).facts["model"] or {}).get("place")
-    read = None if place is None else ConceptModel.from_pretrained(place, device=pick_device(device))
-    return ConceptClassifier.load(head, read)
+    return ConceptClassifier.load(head, model, device=pick_device(device))
 
 
 def _as_class(target: str | None, head: ConceptClassifier) -> Any:

@@ -21,6 +21,9 @@ from .head import Head, predicted
 from .linear import LinearFit, alpha_max, fit_linear, fit_path
 from .linear.path import DEFAULT_ALPHAS, DEFAULT_RANGE
 
+HALVINGS = 12
+"""Steps towards the weakest penalty that leaves few enough concepts: to within 0.2 % of one 1,000 times as strong."""
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -49,12 +52,11 @@ class Examples:
         weight, offset = self.weight, self.offset
         return fit_linear(self.x, self.y, self.n_classes, alpha=alpha, sample_weight=weight, offset=offset, **settings)
 
-    def alphas(self, settings: dict[str, Any]) -> list[float]:
-        """The penalties of a path, strongest first."""
+    def strongest(self, settings: dict[str, Any]) -> float:
+        """The penalty from which on all weights are 0."""
         kept = {name: settings[name] for name in ("l1_ratio", "fit_intercept", "scale")}
         weight, offset = self.weight, self.offset
-        strongest = alpha_max(self.x, self.y, self.n_classes, sample_weight=weight, offset=offset, **kept)
-        return [float(alpha) for alpha in strongest * np.geomspace(1, DEFAULT_RANGE, DEFAULT_ALPHAS)]
+        return alpha_max(self.x, self.y, self.n_classes, sample_weight=weight, offset=offset, **kept)
 
     def path(self, settings: dict[str, Any], alphas: list[float] | None = None) -> list[LinearFit]:
         """The optima along a path of penalties, strongest first."""
@@ -132,21 +134,23 @@ def accuracy_path(
     """
     if examples.weight is not None:
         examples = examples.take(np.flatnonzero(examples.weight > 0))
-    alphas = examples.alphas(settings)
-    turns: list[np.ndarray] = []
-    weights: list[np.ndarray] = []
+    parts: list[tuple[Examples, Examples]] = []
     for train, held in held_out_parts(examples.classes, share, random_state):
-        test = examples.take(held)
-        weights.append(np.ones(len(held)) if test.weight is None else test.weight)
-        heads = [make_head(fit) for fit in examples.take(train).path(settings, alphas)]
-        turns.append(np.array([_looked_at(head, test, weights[-1]) for head in heads]))
-        if sum(map(len, weights)) >= HELD_OUT:
+        parts.append((examples.take(train), examples.take(held)))
+        if sum(len(test.y) for _, test in parts) >= HELD_OUT:
             break
-    if not turns:
+    if not parts:
         raise InsightError(
             'alpha="auto" holds images out to choose the penalty: expected a class with two images or more, found one'
             " image a class; give alpha as a number"
         )
+    strongest = max(learn.strongest(settings) for learn, _ in parts)  # so that the first step has no concepts anywhere
+    alphas = [float(alpha) for alpha in strongest * np.geomspace(1, DEFAULT_RANGE, DEFAULT_ALPHAS)]
+    weights = [np.ones(len(test.y)) if test.weight is None else test.weight for _, test in parts]
+    turns = [
+        np.array([_looked_at(make_head(fit), test, weight) for fit in learn.path(settings, alphas)])
+        for (learn, test), weight in zip(parts, weights)
+    ]
     part = np.array([weight.sum() for weight in weights]) / sum(weight.sum() for weight in weights)
     accuracy, reach, mean, _ = np.tensordot(part, np.stack(turns), 1).T
     largest = np.stack(turns)[:, :, 3].max(0)
@@ -177,13 +181,23 @@ def simplest(accuracy: np.ndarray, standard_error: np.ndarray, allowed: np.ndarr
 def fit_within(
     examples: Examples, alpha: float, most: int | None, make_head: Callable[[LinearFit], Head], settings: dict[str, Any]
 ) -> LinearFit:
-    """The fit at a penalty; with `most`, at the weakest penalty from there up at which no class has more concepts."""
-    fit = examples.fit(alpha, settings)
-    if most is None or concepts_used(make_head(fit)).max() <= most:
-        return fit
-    stronger = [step for step in examples.alphas(settings) if step > alpha]
-    fits = examples.path(settings, stronger)
-    return next(fit for fit in reversed(fits) if concepts_used(make_head(fit)).max() <= most)
+    """The fit at a penalty; with `most`, at a stronger one, about the weakest at which no class has more concepts."""
+
+    def fits(fit: LinearFit) -> bool:
+        return most is None or int(concepts_used(make_head(fit)).max()) <= most
+
+    found = examples.fit(alpha, settings)
+    if fits(found):
+        return found
+    weak, strong = alpha, max(examples.strongest(settings), alpha)
+    found = examples.fit(strong, settings)
+    for _ in range(HALVINGS):
+        middle = examples.fit(float(np.sqrt(weak * strong)), settings)
+        if fits(middle):
+            found, strong = middle, middle.alpha
+        else:
+            weak = middle.alpha
+    return found
 
 
 def concepts_used(head: Head) -> Int64[np.ndarray, " rows"]:

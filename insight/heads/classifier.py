@@ -218,14 +218,17 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
         save_classifier(self, Path(folder), None if model_place is None else str(model_place))
 
     @classmethod
-    def load(cls, folder: Path | str, model: ConceptModel | Path | str | None = None) -> ConceptClassifier:
-        """Read what `save` wrote. `model`: the model it is of, or where it is (default: where the head remembers it).
+    def load(
+        cls, folder: Path | str, model: ConceptModel | Path | str | None = None, *, device: str = "cpu"
+    ) -> ConceptClassifier:
+        """Read what `save` wrote. `model`: the model it is of, or where it is (default: where the head remembers it);
+        one that is read here goes to `device`.
 
         `InsightError` for damaged files, and for a model whose backbone or dictionary is not that of the head.
         """
         from .saving import load_classifier
 
-        return load_classifier(cls, Path(folder), model)
+        return load_classifier(cls, Path(folder), model, device)
 
     def _fit_intercept(self, X: Any, y: Any) -> Float64[np.ndarray, " rows"]:
         """The best intercepts for the weights as they are."""
@@ -265,7 +268,7 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
             weight = balance if weight is None else weight * balance
         self.classes_, numbers = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise InsightError(f"fit: expected images of at least two classes, found one class, {self.classes_[0]!r}")
+            raise InsightError(f"fit: expected images of at least two classes, found one class, {y[0]}")
         self.text_, offset = None, None
         if self.prior == "text":
             self.text_ = self._text(self.classes_.tolist())

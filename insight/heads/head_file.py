@@ -71,12 +71,13 @@ def read_head(folder: Path) -> StoredHead:
     try:
         arrays = load_file(path)
         shape = (len(arrays["intercept"]), int(facts["n_features"]))
-        coef = csr_array((arrays["values"], arrays["columns"], arrays["offsets"]), shape=shape).toarray()
+        rows = csr_array((arrays["values"], arrays["columns"], arrays["offsets"]), shape=shape)
+        rows.check_format(full_check=True)
     except FileNotFoundError:
         raise InsightError(f"{path}: no such file; fit the head again or restore it") from None
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise InsightError(f"{path}: expected the weights of {_FACTS}, found others ({error}); restore it") from None
-    return StoredHead(facts, coef, arrays["intercept"], arrays.get("text"))
+    return StoredHead(facts, rows.toarray(), arrays["intercept"], arrays.get("text"))
 
 
 def model_facts(model: ConceptModel, place: str | None) -> dict[str, Any]:
@@ -89,7 +90,9 @@ def model_facts(model: ConceptModel, place: str | None) -> dict[str, Any]:
     }
 
 
-def model_of(folder: Path, facts: dict[str, Any], model: ConceptModel | Path | str | None) -> ConceptModel | None:
+def model_of(
+    folder: Path, facts: dict[str, Any], model: ConceptModel | Path | str | None, device: str = "cpu"
+) -> ConceptModel | None:
     """The model of a head: the one given, or the one it remembers; `InsightError` when it is not the very one.
 
     None for a head of activations alone.
@@ -104,7 +107,7 @@ def model_of(folder: Path, facts: dict[str, Any], model: ConceptModel | Path | s
         if place is None:
             raise InsightError(f"{folder}: does not say where its model is; give it")
         try:
-            model = ConceptModel.from_pretrained(place)
+            model = ConceptModel.from_pretrained(place, device=device)
         except InsightError as error:
             raise InsightError(f"{folder}: its model cannot be read; say where it is by --model: {error}") from None
     found = model_facts(model, None)

@@ -43,12 +43,12 @@ def save_classifier(head: ConceptClassifier, folder: Path, place: str | None) ->
 
 
 def load_classifier(
-    kind: type[ConceptClassifier], folder: Path, model: ConceptModel | Path | str | None
+    kind: type[ConceptClassifier], folder: Path, model: ConceptModel | Path | str | None, device: str
 ) -> ConceptClassifier:
-    """Read a head; `model` as of `ConceptClassifier.load`."""
+    """Read a head; `model`, `device` as of `ConceptClassifier.load`."""
     stored = read_head(folder)
     facts = stored.facts
-    read_model = model_of(folder, facts, model)
+    read_model = model_of(folder, facts, model, device)
     try:
         parameters = dict(facts["parameters"])
         balance = parameters["class_weight"]
