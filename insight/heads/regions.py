@@ -151,9 +151,8 @@ def _region(
 ) -> Region:
     others = np.delete(np.arange(len(means)), number)
     rival = int(others[means[others].argmax()]) if len(others) else None
-    weights = _patch_weights(segmentation, mask, number, 1.0)
-    if rival is not None:
-        weights |= _patch_weights(segmentation, mask, rival, -1.0)
+    compared = [number] if rival is None else [number, rival]
+    weights = _patch_weights(segmentation, mask, compared, [1.0, -1.0][: len(compared)])
     values, constant = segmentation.sum_over_patches(weights)
     for_it = values.clip(min=0)
     strongest = np.argsort(-for_it, kind="stable")[: int((for_it > 0).sum())]
@@ -175,19 +174,28 @@ def _region(
 
 
 def _patch_weights(
-    segmentation: Segmentation, mask: Bool[np.ndarray, "H W"], number: int, sign: float
+    segmentation: Segmentation, mask: Bool[np.ndarray, "H W"], numbers: list[int], signs: list[float]
 ) -> dict[int, Float64[np.ndarray, "h w"]]:
-    """The weight of each patch in the mean of a class's logit over a piece, for each word that is best somewhere.
+    """The weight of each patch in the sum of signs · mean logit of a class over a piece, for each word that is best
+    somewhere in it.
 
     Where pixels are no fixed mixture of patches, a patch weighs as much as of the piece lies in it.
     """
     pixels = segmentation.pixels
-    each = sign / mask.sum()
+    each = mask / mask.sum()
     if not pixels.linear:
         rows, columns = np.nonzero(mask)
-        weights = np.zeros(pixels.grid)
-        np.add.at(weights, pixels.patch_of(rows, columns), each)
-        best = segmentation.on_grid.best_word(number)
-        return {int(word): np.where(best == word, weights, 0.0) for word in np.unique(best[weights != 0])}
-    best = segmentation.best_word(number)
-    return {int(word): pixels.patch_weights(each * (mask & (best == word))) for word in np.unique(best[mask])}
+        here = np.zeros(pixels.grid)
+        np.add.at(here, pixels.patch_of(rows, columns), 1 / len(rows))
+        segmentation, pixels, each = segmentation.on_grid, segmentation.on_grid.pixels, here
+    whole = pixels.patch_weights(each)
+    weights = {}
+    for number, sign in zip(numbers, signs, strict=True):
+        words = segmentation.head.words_of(number)
+        if words.stop - words.start == 1:
+            weights[words.start] = sign * whole
+            continue
+        best = segmentation.best_word(number)
+        for word in np.unique(best[each > 0]).tolist():
+            weights[word] = sign * pixels.patch_weights(np.where(best == word, each, 0.0))
+    return weights

@@ -99,8 +99,9 @@ class Segmentation:
         best = np.full(self.pixels.size, -np.inf)
         total = np.full(self.pixels.size, -np.inf)
         for first, scores in self.scores_in_parts():
-            here = scores.max(0)
-            label = np.where(here > best, scores.argmax(0) + first, label).astype(np.int16)
+            winner = scores.argmax(0)
+            here = np.take_along_axis(scores, winner[None], axis=0)[0]
+            label = np.where(here > best, winner + first, label).astype(np.int16)
             best = np.maximum(best, here)
             if self.background is not None:
                 total = np.logaddexp(total, logsumexp(scores, axis=0))

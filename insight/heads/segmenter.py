@@ -138,7 +138,7 @@ class ConceptSegmenter:
         X: FeatureCache | Path | str | SparseCodes | csr_array,
         y: Any = None,
         *,
-        alpha: float = 1e-4,
+        alpha: float = 1e-3,
         l1_ratio: float = 0.99,
         class_weight: Literal["balanced"] | None = None,
         most_patches: int = 200_000,
