@@ -63,6 +63,7 @@ def segment(
         found_classes.save_png(png)
     if not (json or png):
         shares = sorted(((found_classes.share(name), name) for name in found_classes.classes), reverse=True)
+        shares.append((float((found_classes.labels == -1).mean()), "background"))
         print(f"{image}: " + ", ".join(f"{name} {share:.1%}" for share, name in shares if share))
         for region in found_classes.regions():
             left, top, right, bottom = region.box

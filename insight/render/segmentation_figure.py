@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 PHOTO_PIXELS = 900
 PANEL_INCHES = 4.6
+TALLEST_INCHES = 7.5
+NARROWEST_INCHES = 6.5
+"""Of the whole, so that reasons have room beside each other."""
 OPACITY = 0.6
 TOLD = 5
 """Concepts named for each region."""
@@ -43,16 +46,17 @@ def draw_segmentation(segmentation: Segmentation, path: Path, *, most: int) -> N
     colour = {number: COLOURS[i] if i < len(COLOURS) else GREY for i, number in enumerate(shown)}
     regions = segmentation.regions()[:most]
 
-    across = PANEL_INCHES * min(1.6, max(0.6, (width / height) ** 0.5))
+    across = min(PANEL_INCHES * min(1.6, max(0.6, (width / height) ** 0.5)), TALLEST_INCHES * width / height)
     down = across * height / width
+    total_across = max(2 * across + 0.45, NARROWEST_INCHES)
     legend = -(-(len(shown) + (shares[0] > 0)) // 5) * 0.24 + 0.15
     text = max(1, len(regions)) * 0.52 + 0.35
     total = down + legend + text + 0.55
-    figure = Figure(figsize=(2 * across + 0.45, total), dpi=130)
-    left, right = 0.15 / (2 * across + 0.45), across / (2 * across + 0.45)
+    figure = Figure(figsize=(total_across, total), dpi=130)
+    left, right = 0.15 / total_across, across / total_across
     bottom = (legend + text + 0.12) / total
     photo = figure.add_axes((left, bottom, right, down / total))
-    overlay = figure.add_axes((2 * left + right, bottom, right, down / total))
+    overlay = figure.add_axes((max(2 * left + right, 0.5), bottom, right, down / total))
     for panel in (photo, overlay):
         panel.set_axis_off()
     small = _reduced(segmentation.photo)
@@ -100,8 +104,8 @@ def _reasons(
         face = colour[segmentation.classes.index(region.name)]
         mark = figure.text(left + 0.012, y, str(number), fontsize=9, fontweight="bold", color="white", va="center")
         mark.set_bbox({"boxstyle": "circle,pad=0.25", "facecolor": DARK, "edgecolor": face, "linewidth": 2})
-        rather = "" if region.rival is None else f"  rather than {region.rival} (by {region.margin:.1f})"
-        head = f"{_shorten(region.name, 30)}, {_percent(region.share)} of the picture{_shorten(rather, 50)}"
+        rather = "" if region.rival is None else f"  rather than {_shorten(region.rival, 26)} (by {region.margin:.1f})"
+        head = f"{_shorten(region.name, 30)}, {_percent(region.share)} of the picture{rather}"
         figure.text(left + 0.035, y, head, fontsize=9.5, fontweight="bold", va="center", parse_math=False)
         because = region.because(TOLD)
         line = f"because of: {because}" if because else "no concept that is shown speaks for it"
