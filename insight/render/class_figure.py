@@ -30,7 +30,8 @@ def draw_class_explanation(explanation: ClassExplanation, path: Path, *, most: i
     rows = max(1, -(-len(shown) // COLUMNS))
     above, below = 2 * PANEL_INCHES, rows * (PANEL_INCHES + 0.5)
     figure = Figure(figsize=(COLUMNS * PANEL_INCHES, above + below), dpi=120, layout="constrained")
-    top, bottom = figure.subfigures(2, height_ratios=(above, below))
+    halves = figure.add_gridspec(2, height_ratios=(above, below))
+    top, bottom = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
 
     left, right = top.subplots(1, 2)
     left.imshow(explanation.photo)
