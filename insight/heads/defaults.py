@@ -18,4 +18,4 @@ TEMPERATURE = 0.01
 SHARE = 0.9
 """Of a decision's positive contributions, how much the concepts must reach that are counted as its reason."""
 ROWS_IN_MEMORY = 4 << 30
-"""Bytes of pooled rows that are held in memory; more lie in temporary files, and are fitted batch by batch."""
+"""Bytes of pooled rows that are held in memory; more lie in temporary files that are mapped."""
