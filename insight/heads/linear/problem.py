@@ -1,0 +1,165 @@
+"""The objective of sparse logistic regression, checked input and scaled rows inside.
+
+In: rows, targets, weights and offsets as people give them. Out: loss, residuals, gradients and violations of the
+conditions of optimality, everything in float64 and in the units of the scaled features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from scipy.sparse import csc_array, csr_array, issparse
+from scipy.special import expit
+
+from sae.errors import InsightError
+
+from .scaling import Scale, feature_scale
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rows whose features are scaled, the share of each row in the loss, and what each should be."""
+
+    x: csr_array
+    """float64 [n, F], scaled; no entry twice, none of them 0."""
+    scale: Float64[np.ndarray, " F"]
+    share: Float64[np.ndarray, " n"]
+    """Sample weights that sum to 1."""
+    labels: Int64[np.ndarray, " n"] | None
+    """Class numbers; None when the targets are soft."""
+    targets: Float64[np.ndarray, "n rows"] | None
+    """Soft targets; of two classes the share of class 1 alone."""
+    offset: Float64[np.ndarray, "n rows"] | None
+    n_classes: int
+    fit_intercept: bool
+
+    @cached_property
+    def columns(self) -> csc_array:
+        """The scaled rows by column."""
+        return self.x.tocsc()
+
+    @property
+    def n_rows_of_weights(self) -> int:
+        """Rows of W: one for two classes, else C."""
+        return 1 if self.n_classes == 2 else self.n_classes
+
+    def loss(self, logits: Float64[np.ndarray, "n rows"]) -> tuple[float, Float64[np.ndarray, "n rows"]]:
+        """Mean cross-entropy at logits (offset not yet added; overwritten), and its derivative by them."""
+        if self.offset is not None:
+            logits += self.offset
+        if self.n_classes == 2:
+            wanted = self.labels[:, None] if self.targets is None else self.targets
+            each = np.logaddexp(0, logits) - wanted * logits
+            loss = float(self.share @ each[:, 0])
+            return loss, (expit(logits) - wanted) * self.share[:, None]
+        logits -= logits.max(axis=1, keepdims=True)
+        rows = np.arange(len(logits))
+        hit = logits[rows, self.labels] if self.targets is None else np.einsum("nc,nc->n", self.targets, logits)
+        np.exp(logits, out=logits)
+        total = logits.sum(axis=1)
+        loss = float(self.share @ (np.log(total) - hit))
+        logits *= (self.share / total)[:, None]
+        if self.targets is None:
+            logits[rows, self.labels] -= self.share
+        else:
+            logits -= self.share[:, None] * self.targets
+        return loss, logits
+
+    def logits(self, weights: csr_array, intercept: Float64[np.ndarray, " rows"]) -> Float64[np.ndarray, "n rows"]:
+        """x Wᵀ + b of sparse weights, without the offset."""
+        return (self.x @ weights.T.tocsc()).toarray() + intercept
+
+    def gradient(self, residuals: Float64[np.ndarray, "n rows"]) -> Float64[np.ndarray, "rows F"]:
+        """Derivative of the loss by W."""
+        return np.ascontiguousarray((self.columns.T @ residuals).T)
+
+
+def read_problem(
+    x: csr_array,
+    y: np.ndarray,
+    n_classes: int,
+    *,
+    sample_weight: np.ndarray | None,
+    offset: np.ndarray | None,
+    fit_intercept: bool,
+    scale: Scale,
+) -> Problem:
+    """The problem of this input; `InsightError` for input that no model can be fitted to."""
+    x = read_rows(x)
+    n = x.shape[0]
+    if n_classes < 2:
+        raise InsightError(f"y: expected two classes or more, found {n_classes}")
+    labels, targets = read_targets(y, n, n_classes)
+    weight = np.ones(n) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    if weight.shape != (n,) or not np.isfinite(weight).all() or (weight < 0).any() or not weight.sum() > 0:
+        raise InsightError(
+            f"sample_weight: expected {n} finite numbers, none below 0 and not all 0, found {_described(weight)}"
+        )
+    if targets is None:
+        mass = np.bincount(labels, weight, n_classes)
+    else:
+        mass = weight @ targets
+    if np.count_nonzero(mass) < 2:
+        raise InsightError("y: expected two classes or more that have rows, found one; add rows of another class")
+    if fit_intercept and not mass.all():
+        raise InsightError(
+            f"y: class {int(np.argmin(mass))} has no rows, so its intercept has no optimum; drop the class, or set "
+            "fit_intercept=False"
+        )
+    if offset is not None:
+        offset = np.asarray(offset, dtype=np.float64)
+        if offset.shape != (n, n_classes) or not np.isfinite(offset).all():
+            raise InsightError(
+                f"offset: expected finite numbers of shape ({n}, {n_classes}), found {_described(offset)}"
+            )
+        offset = offset[:, 1:] - offset[:, :1] if n_classes == 2 else offset
+    if targets is not None and n_classes == 2:
+        targets = targets[:, 1:]
+    divisor = feature_scale(x, weight, scale)
+    scaled = csr_array((x.data / divisor[x.indices], x.indices, x.indptr), shape=x.shape)
+    return Problem(scaled, divisor, weight / weight.sum(), labels, targets, offset, n_classes, fit_intercept)
+
+
+def read_rows(x: csr_array) -> csr_array:
+    """Rows in float64, every entry once and none of them 0; the caller's own are untouched."""
+    if not issparse(x) or x.ndim != 2:
+        raise InsightError(f"x: expected sparse rows (scipy csr_array), found {type(x).__name__}")
+    if x.shape[0] < 1 or x.shape[1] < 1:
+        raise InsightError(f"x: expected at least one row and one feature, found shape {x.shape}")
+    rows = csr_array(x, dtype=np.float64, copy=True)
+    if not np.isfinite(rows.data).all():
+        raise InsightError("x: expected finite numbers, found NaN or infinity")
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    return rows
+
+
+def read_targets(
+    y: np.ndarray, n: int, n_classes: int
+) -> tuple[Int64[np.ndarray, " n"] | None, Float64[np.ndarray, "n C"] | None]:
+    """(labels, None) of class numbers, or (None, soft targets)."""
+    y = np.asarray(y)
+    if y.ndim == 2:
+        targets = y.astype(np.float64)
+        if y.shape != (n, n_classes):
+            raise InsightError(f"y: expected soft targets of shape ({n}, {n_classes}), found {y.shape}")
+        if not np.isfinite(targets).all() or (targets < 0).any() or np.abs(targets.sum(1) - 1).max() > 1e-4:
+            raise InsightError("y: expected soft targets from 0 to 1 that sum to 1 in every row, found others")
+        return None, targets / targets.sum(1, keepdims=True)
+    if y.shape != (n,) or not (np.issubdtype(y.dtype, np.integer) or y.dtype == bool):
+        raise InsightError(f"y: expected {n} class numbers (integers), found {_described(y)}")
+    labels = y.astype(np.int64)
+    if labels.min() < 0 or labels.max() >= n_classes:
+        raise InsightError(
+            f"y: expected class numbers from 0 to {n_classes - 1}, found {labels.min()} to {labels.max()}"
+        )
+    return labels, None
+
+
+def _described(value: np.ndarray) -> str:
+    if value.dtype.kind == "f" and value.size and not np.isfinite(value).all():
+        return f"shape {value.shape} with NaN or infinity"
+    return f"shape {value.shape} of {value.dtype}"
