@@ -40,7 +40,7 @@ def sets_of(setting: Setting) -> list[Named]:
         ((options.data / "imagenet-200x5").exists(), lambda: read_imagenet(options.data, place)),
         ((options.data / "ph2").exists(), lambda: read_ph2(options.data, place)),
     ]
-    return [read() for given, read in readers if given] + [read_any(*extra, place) for extra in options.extra]
+    return [read() for given, read in readers if given] + [read_any(name, spec, place) for name, spec in options.extra]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = read_options(parser, arguments)
     setting = Setting(options)
     sets, kinds = sets_of(setting), setting.kinds(CLASSIFIED)
-    dictionaries = setting.maker.make(kinds)
+    dictionaries = setting.maker.make(kinds, once=[name for name in kinds if name != OURS])
     models = {
         made.seed: make_model(made, options.work, setting.general, setting.place.backbone)
         for made in dictionaries

@@ -49,8 +49,10 @@ def head_answers(named: Named, pooled: Pooled, names: np.ndarray | None) -> Head
         np.concatenate(scores),
         tuple(strengths),
         float(np.mean(inner)),
-        *(np.concatenate(each).astype(np.float64) for each in (concepts, lost, by_chance)),
-        float(np.mean(weights)),
+        concepts=np.concatenate(concepts).astype(np.float64),
+        lost=np.concatenate(lost),
+        lost_by_chance=np.concatenate(by_chance),
+        weights=float(np.mean(weights)),
     )
 
 

@@ -21,6 +21,9 @@ from insight.pipeline import train_dictionary
 from naming import load_phrases
 from sae import SparseAutoencoder, TensorSource, train
 from sae.baselines import (
+    Centroids,
+    Parts,
+    SparseCoding,
     fit_kmeans,
     fit_nmf,
     fit_pca,
@@ -59,13 +62,13 @@ class Maker:
     seeds: int = SEEDS
     words: int = WORDS
 
-    def make(self, names: Sequence[str]) -> list[Made]:
-        """All seeds of these kinds, kind by kind."""
+    def make(self, names: Sequence[str], once: Sequence[str] = ()) -> list[Made]:
+        """All seeds of these kinds, kind by kind; of those in `once` the first alone."""
         kinds = [spec for spec in SPECS if spec.name in names]
         return [
             Made(spec, seed, self._made(spec, seed))
             for spec in kinds
-            for seed in range(self.seeds if spec.seeded else 1)
+            for seed in range(self.seeds if spec.seeded and spec.name not in once else 1)
         ]
 
     def _made(self, spec: Spec, seed: int) -> Dictionary:
@@ -85,7 +88,7 @@ class Maker:
         else:
             save_dictionary(self._fitted(spec, seed), folder)
 
-    def _fitted(self, spec: Spec, seed: int) -> Dictionary:
+    def _fitted(self, spec: Spec, seed: int) -> Centroids | Parts | SparseCoding | SparseAutoencoder:
         """A decomposition without gradient descent."""
         source, size = self._source(spec), self.concepts or CONCEPTS
         if spec.kind == "pca":
@@ -106,9 +109,9 @@ class Maker:
             spec.options["preset"], self.cache.dim, steps=steps, n_concepts=self.concepts or CONCEPTS
         )
         config = replace(config, **spec.options.get("sae", {}))
-        own = spec.options.get("train")
-        if own:
-            settings = replace(settings, **own, decay_steps=int(SHARE_OF_DECAY * steps))
+        settings = replace(settings, **spec.options["train"])
+        if spec.of == "patches":
+            settings = replace(settings, decay_steps=int(SHARE_OF_DECAY * steps))
         extra = {"backbone": self.cache.encoder, "images": self.cache.n_images}
         seeded = replace(settings, seed=seed)
         train(self._source(spec), config, seeded, folder, extra=extra, device="cpu")

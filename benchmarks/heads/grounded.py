@@ -14,7 +14,7 @@ import torch
 from benchmarks.concepts.material import NAMELESS
 from benchmarks.heads.dictionaries import Made
 from benchmarks.heads.masked import Masked, Photos
-from benchmarks.heads.settings import BUDGETS, DRAW
+from benchmarks.heads.settings import BUDGETS, CHOOSING_PHOTOS, DRAW
 from insight.evaluation import Grounding, GroundingMeter
 from insight.heads.pooling import pool
 from sae.metrics import MonosemanticityMeter
@@ -31,12 +31,14 @@ class Grounded:
     active: float
 
 
-def named_only(masked: Masked) -> Masked:
-    """The set without labels that name nothing: their patches belong to none."""
+def as_asked(masked: Masked) -> Masked:
+    """The set without labels that name nothing (their patches belong to none), and of its training photographs the
+    `CHOOSING_PHOTOS` that concepts of labels are chosen on."""
+    few = np.sort(np.random.default_rng(DRAW).permutation(len(masked.train))[:CHOOSING_PHOTOS])
     kept = [i for i, label in enumerate(masked.labels) if label not in NAMELESS]
     place = np.full(len(masked.labels) + 1, -1, dtype=np.int64)  # the last one: void
     place[kept] = np.arange(len(kept))
-    parts = (replace(part, classes=place[part.classes]) for part in (masked.train, masked.test))
+    parts = (replace(part, classes=place[part.classes]) for part in (masked.train.part(few), masked.test))
     return Masked(masked.name, tuple(masked.labels[i] for i in kept), *parts)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.concepts.draws import Figure
 from benchmarks.heads.dictionaries import Made
 from benchmarks.heads.figures import Row, mean_of_columns, means, of_photos, ratio_row, row
-from benchmarks.heads.grounded import Grounded, dealt, ground, named_only
+from benchmarks.heads.grounded import Grounded, as_asked, dealt, ground
 from benchmarks.heads.masked import Masked
 from benchmarks.heads.settings import BUDGETS, OURS
 from insight.evaluation import Grounding
@@ -35,7 +35,7 @@ DEALT = "masks of other photographs"
 
 def rows_of(masked: Masked, dictionaries: Sequence[Made]) -> list[Row]:
     """All rows of one set."""
-    masked = named_only(masked)
+    masked = as_asked(masked)
     trained = ground(masked.train, masked.labels, dictionaries)
     tested = ground(masked.test, masked.labels, dictionaries)
     by_kind = _by_kind(trained, tested)
@@ -97,7 +97,7 @@ def _impurity(found: Sequence[Grounding]) -> Figure:
     above, below = [], []
     for one in found:
         often = np.isfinite(one.impurity_of_concepts())
-        labelled = one.present.any(1)[:, None]
+        labelled = one.present.any(1).reshape(-1, 1)
         active = one.entropy.copy()
         active.data = np.ones_like(active.data)
         above.append(one.entropy[:, often].toarray() * labelled)

@@ -15,9 +15,8 @@ import torch
 from benchmarks.concepts.draws import Figure
 from benchmarks.heads.dictionaries import Made
 from benchmarks.heads.figures import Row, mean_of_columns, means, of_photos, row
-from benchmarks.heads.grounded import named_only
+from benchmarks.heads.grounded import as_asked
 from benchmarks.heads.masked import Masked
-from benchmarks.heads.settings import CUTOFF_PHOTOS, DRAW
 from insight.evaluation import CutoffScores, Pointing, PointingMeter, choose_cutoffs, score_cutoffs
 from sae import SparseCodes
 
@@ -41,7 +40,7 @@ class Pointed:
 
 def rows_of(masked: Masked, dictionaries: Sequence[Made]) -> list[Row]:
     """All rows of one set."""
-    masked = named_only(masked)
+    masked = as_asked(masked)
     found = [(made, *_pointed(masked, made)) for made in dictionaries]
     base: Row = {"part": PART, "data": masked.name, "images": len(masked.test), "against": None}
     some = found[0][1]
@@ -66,10 +65,8 @@ def rows_of(masked: Masked, dictionaries: Sequence[Made]) -> list[Row]:
 def _pointed(masked: Masked, made: Made) -> tuple[Pointing, Pointed]:
     """What the concepts of one dictionary do on the test photographs."""
     labels, tokens = masked.labels, masked.test.cache.tokens_per_image
-    few = np.sort(np.random.default_rng(DRAW).permutation(len(masked.train))[:CUTOFF_PHOTOS])
-    some = masked.train.part(few)
-    codes = SparseCodes.cat([made.dictionary.encode(features) for _, features in some.chunks()])
-    cutoffs = choose_cutoffs(codes, some.classes, len(labels))
+    codes = SparseCodes.cat([made.dictionary.encode(features) for _, features in masked.train.chunks()])
+    cutoffs = choose_cutoffs(codes, masked.train.classes, len(labels))
     meters = [PointingMeter(made.dictionary.n_concepts, labels, masked.test.cache.grid) for _ in range(2)]
     scores = []
     for photos, meter in zip((masked.train, masked.test), meters, strict=True):

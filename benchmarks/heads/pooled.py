@@ -85,5 +85,6 @@ def _save(file: Path, codes: SparseCodes, active: float) -> None:
 def _load(made: Made, file: Path) -> Pooled:
     names = ["offsets", "concepts", "activations", "width_and_active"]
     offsets, concepts, activations, rest = read_npz(file, names, "delete it").values()
-    arrays = (torch.from_numpy(array) for array in (offsets, concepts, activations))
-    return Pooled(made, SparseCodes(*arrays, int(rest[0])), float(rest[1]))
+    arrays = torch.from_numpy(offsets), torch.from_numpy(concepts), torch.from_numpy(activations)
+    codes = SparseCodes(*arrays, n_concepts=int(rest[0]))
+    return Pooled(made, codes, float(rest[1]))

@@ -48,6 +48,9 @@ SHORT_RUN: dict[str, Any] = {"batch_size": 4096, "lr": LR, "dead_after_tokens": 
 """What every autoencoder of patches has of ours, beside size, steps and the fall of the step size at the end: the
 published settings are for runs a hundred times as long."""
 
+FEW_VECTORS: dict[str, Any] = {"batch_size": 512, "dead_after_tokens": 512 * (STEPS // 20 + 1)}
+"""What the autoencoder of image vectors has instead: a published batch would be nearly all there are."""
+
 OURS = "ours"
 SPECS = (
     Spec(OURS, "ours"),
@@ -59,7 +62,7 @@ SPECS = (
     ),
     Spec("PatchSAE", "autoencoder", options={"preset": "patchsae", "train": SHORT_RUN}, sae=True),
     Spec("MSAE", "autoencoder", options={"preset": "msae", "train": SHORT_RUN, "read_k": 64}, sae=True),
-    Spec("DN-CBM", "autoencoder", of="images", options={"preset": "dncbm"}),
+    Spec("DN-CBM", "autoencoder", of="images", options={"preset": "dncbm", "train": FEW_VECTORS}),
     Spec("SpLiCE of images", "words", of="images", seeded=False, options={"k": 32}),
     Spec("SpLiCE of patches", "words", seeded=False, options={"k": K}),
     Spec("PCA", "pca", seeded=False),
@@ -111,7 +114,7 @@ TRAINED_SHARE, OPEN_SHARE = 0.98, 0.97
 # Grounding.
 BUDGETS: tuple[int | None, ...] = (16, None)
 """Concepts of an image, the strongest in sum; None: all."""
-CUTOFF_PHOTOS = 150
+CHOOSING_PHOTOS = 200
 """Training photographs that concepts and cutoffs of labels are chosen on."""
 AIM = 1.3
 """Claim aimed at: locality and consistency over those of the best other autoencoder."""
