@@ -70,17 +70,17 @@ def stacked(parts: Sequence[Rows]) -> Rows:
     return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else csr_array(vstack(parts, format="csr"))
 
 
-def fit_head(rows: Rows, patches: Patches, n_classes: int) -> PatchHead:
+def fit_head(rows: Rows, patches: Patches, n_classes: int, strengths: Sequence[float] = HEAD_STRENGTHS) -> PatchHead:
     """The head of the strength that gives the held photographs' patches the best mIoU, fitted on all patches."""
     scale = _scale(rows)
     unit = rows / scale if isinstance(rows, np.ndarray) else csr_array(rows * (1 / scale)[None])
     found = []
-    for strength in HEAD_STRENGTHS:
+    for strength in strengths if len(strengths) > 1 else ():
         weights, bias = _fitted(unit[~patches.held], patches.classes[~patches.held], n_classes, strength)
         answers = (np.asarray(unit[patches.held] @ weights) + bias).argmax(1)
         truth = torch.from_numpy(patches.classes[patches.held])[None]
         found.append(float(mean_iou(confusion(torch.from_numpy(answers)[None], truth, n_classes)[0])))
-    best = HEAD_STRENGTHS[int(np.argmax(found))]
+    best = strengths[int(np.argmax(found)) if found else 0]
     weights, bias = _fitted(unit, patches.classes, n_classes, best)
     return PatchHead((weights / scale[:, None]).astype(np.float32), bias.astype(np.float32), best)
 

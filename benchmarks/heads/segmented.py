@@ -18,7 +18,7 @@ from benchmarks.concepts.material import NAMELESS
 from benchmarks.heads.dictionaries import Made
 from benchmarks.heads.masked import Masked
 from benchmarks.heads.patch_heads import Patches, PatchHead, Rows, fit_head, shuffled, stacked
-from benchmarks.heads.settings import SIDE
+from benchmarks.heads.settings import HEAD_STRENGTHS, SIDE
 from benchmarks.probes.metrics import VOID, confusion
 from sae import SparseCodes
 
@@ -48,9 +48,9 @@ class Reader:
         codes = self.codes(features[chosen])
         self.rows.append(_rows(codes, features[chosen]))
 
-    def train(self, patches: Patches, n_classes: int) -> None:
+    def train(self, patches: Patches, n_classes: int, strengths: Sequence[float] = HEAD_STRENGTHS) -> None:
         """Fit the head on the patches kept."""
-        self.head = fit_head(stacked(self.rows), patches, n_classes)
+        self.head = fit_head(stacked(self.rows), patches, n_classes, strengths)
         self.rows = []
 
     def scores(self, features: Tensor) -> dict[str, Tensor]:
@@ -76,7 +76,10 @@ def segment(masked: Masked, readers: Sequence[Reader]) -> list[dict[str, Tensor]
         for reader in learning:
             reader.take(features, chosen)
     for reader in learning:
-        reader.train(shuffled(patches) if reader.name == SHUFFLED else patches, n_classes)
+        if reader.name == SHUFFLED:  # of the strength that the true labels led to
+            reader.train(shuffled(patches), n_classes, [one.head.strength for one in readers[:1] if one.head])
+        else:
+            reader.train(patches, n_classes)
     return _tables(masked, readers)
 
 
