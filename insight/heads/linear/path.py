@@ -17,10 +17,12 @@ from sae.errors import InsightError
 from .fit import LinearFit
 from .problem import Problem, read_problem
 from .scaling import Scale
-from .solver import State, solve, state_at
+from .solver import State, null_state, solve, state_at
 
 DEFAULT_ALPHAS = 40
 DEFAULT_RANGE = 1e-3
+ON_THE_WAY = 0.1
+"""Tolerance of the fits that lead from the strongest penalty to a weak one; only the last must be exact."""
 
 
 def fit_linear(
@@ -50,7 +52,7 @@ def fit_linear(
         alpha: strength of the penalty, above 0; from `alpha_max` on all weights are 0.
         offset: fixed logits [n, C] the model adds to.
         tol: largest violation of the conditions of optimality, relative to alpha.
-        max_iter: of L-BFGS-B; when they do not suffice, `converged` is False and a ConvergenceWarning is given.
+        max_iter: quasi-Newton steps; when they do not suffice, `converged` is False and a ConvergenceWarning is given.
         start: a fit to begin at; the optimum is the same.
 
     Raises `InsightError` for NaN, other lengths, fewer than two classes, or parameters out of range.
@@ -61,17 +63,15 @@ def fit_linear(
         x, y, n_classes, sample_weight=sample_weight, offset=offset, fit_intercept=fit_intercept, scale=scale
     )
     if start is None:
-        begin = _null_state(problem)
-        strongest = _alpha_max(begin, l1_ratio)
-        previous = strongest
-        for step in _steps_towards(alpha, strongest):
-            screen = l1_ratio * max(2 * step - previous, step / 2)
-            begin = solve(problem, begin, step, l1_ratio, tol=0.1, max_iter=max_iter, screen=screen)
+        state = null_state(problem)
+        previous = _alpha_max(state, l1_ratio)
+        for step in _steps_towards(alpha, previous):
+            state = solve(problem, state, step, l1_ratio, previous=previous, tol=ON_THE_WAY, max_iter=max_iter)
             previous = step
     else:
-        begin = _state_of(start, problem)
-        previous = alpha
-    fit = _solved(problem, begin, alpha, previous, l1_ratio, tol, max_iter)
+        state, previous = _state_of(start, problem), alpha
+    state = solve(problem, state, alpha, l1_ratio, previous=previous, tol=tol, max_iter=max_iter)
+    fit = _fit_of(problem, state, alpha, l1_ratio, tol)
     _warn([fit], tol)
     return fit
 
@@ -95,23 +95,22 @@ def fit_path(
 
     `alphas` None: 40, evenly spaced in logarithm, from `alpha_max` to a thousandth of it. The path ends early after the
     first fit that uses more than `most_per_class` features a class on average (of two classes: in their one row).
-    Entries enter by the sequential strong rule (Tibshirani et al. 2012) and all others are checked. Else as `fit_linear`.
+    Features are screened along the way and all of them checked at every step, so each fit is exact. Else as
+    `fit_linear`.
     """
     _check_parameters(l1_ratio, tol, max_iter)
     problem = read_problem(
         x, y, n_classes, sample_weight=sample_weight, offset=offset, fit_intercept=fit_intercept, scale=scale
     )
-    state = _null_state(problem)
+    state = null_state(problem)
     strongest = _alpha_max(state, l1_ratio)
     if alphas is None:
         alphas = [float(a) for a in strongest * np.geomspace(1, DEFAULT_RANGE, DEFAULT_ALPHAS)]
     _check_alphas(alphas)
     fits: list[LinearFit] = []
-    previous = max(strongest, alphas[0]) if len(alphas) else strongest
+    previous = strongest
     for alpha in sorted(map(float, alphas), reverse=True):
-        state = solve(
-            problem, state, alpha, l1_ratio, tol=tol, max_iter=max_iter, screen=l1_ratio * (2 * alpha - previous)
-        )
+        state = solve(problem, state, alpha, l1_ratio, previous=max(previous, alpha), tol=tol, max_iter=max_iter)
         fits.append(_fit_of(problem, state, alpha, l1_ratio, tol))
         previous = alpha
         if most_per_class is not None and fits[-1].n_nonzero.mean() > most_per_class:
@@ -136,27 +135,12 @@ def alpha_max(
     problem = read_problem(
         x, y, n_classes, sample_weight=sample_weight, offset=offset, fit_intercept=fit_intercept, scale=scale
     )
-    return _alpha_max(_null_state(problem), l1_ratio)
+    return _alpha_max(null_state(problem), l1_ratio)
 
 
 def _alpha_max(null: State, l1_ratio: float) -> float:
     largest = float(np.abs(null.gradient).max())
     return max(largest, 1e-12) / max(l1_ratio, 1e-3) * (1 + 1e-6)
-
-
-def _null_state(problem: Problem) -> State:
-    """The optimum with all weights 0: the best intercept alone."""
-    rows, n_features = problem.n_rows_of_weights, problem.x.shape[1]
-    weights, intercept = np.zeros((rows, n_features)), np.zeros(rows)
-    if problem.fit_intercept:
-        from scipy.optimize import minimize
-
-        def value(b: np.ndarray) -> tuple[float, np.ndarray]:
-            loss, residuals = problem.loss(np.tile(b, (problem.x.shape[0], 1)))
-            return loss, residuals.sum(0)
-
-        intercept = minimize(value, intercept, jac=True, method="L-BFGS-B", options={"ftol": 0.0, "gtol": 1e-11}).x
-    return state_at(problem, weights, intercept, 1.0, 1.0)
 
 
 def _state_of(fit: LinearFit, problem: Problem) -> State:
@@ -173,19 +157,11 @@ def _steps_towards(alpha: float, strongest: float) -> list[float]:
     return [] if count < 2 else [float(a) for a in np.geomspace(strongest, alpha, count + 1)[1:-1]]
 
 
-def _solved(
-    problem: Problem, begin: State, alpha: float, previous: float, l1_ratio: float, tol: float, max_iter: int
-) -> LinearFit:
-    screen = l1_ratio * (2 * alpha - previous) if previous > alpha * 1.5 else l1_ratio * alpha
-    screen = max(screen, 0.5 * l1_ratio * alpha)
-    state = solve(problem, begin, alpha, l1_ratio, tol=tol, max_iter=max_iter, screen=screen)
-    return _fit_of(problem, state, alpha, l1_ratio, tol)
-
-
 def _fit_of(problem: Problem, state: State, alpha: float, l1_ratio: float, tol: float) -> LinearFit:
+    intercept = state.intercept  # of several classes only differences matter; what they share is left out
     return LinearFit(
         coef=state.weights / problem.scale,
-        intercept=np.array(state.intercept),
+        intercept=intercept - intercept.mean() if problem.n_classes > 2 else intercept,
         alpha=alpha,
         l1_ratio=l1_ratio,
         objective=state.objective,

@@ -30,9 +30,9 @@ class Problem:
     """Sample weights that sum to 1."""
     labels: Int64[np.ndarray, " n"] | None
     """Class numbers; None when the targets are soft."""
-    targets: Float64[np.ndarray, "n rows"] | None
-    """Soft targets; of two classes the share of class 1 alone."""
-    offset: Float64[np.ndarray, "n rows"] | None
+    targets: Float64[np.ndarray, "rows n"] | None
+    """Soft targets, a row a class; of two classes the share of class 1 alone."""
+    offset: Float64[np.ndarray, "rows n"] | None
     n_classes: int
     fit_intercept: bool
 
@@ -46,35 +46,49 @@ class Problem:
         """Rows of W: one for two classes, else C."""
         return 1 if self.n_classes == 2 else self.n_classes
 
-    def loss(self, logits: Float64[np.ndarray, "n rows"]) -> tuple[float, Float64[np.ndarray, "n rows"]]:
+    @cached_property
+    def mean(self) -> Float64[np.ndarray, " F"]:
+        """The mean of each scaled feature."""
+        return self.columns.T @ self.share
+
+    def class_share(self) -> Float64[np.ndarray, " C"]:
+        """The share of each class in the targets."""
+        if self.labels is not None:
+            return np.bincount(self.labels, self.share, self.n_classes)
+        assert self.targets is not None
+        mass = self.targets @ self.share
+        return np.array([1 - mass[0], mass[0]]) if self.n_classes == 2 else mass
+
+    def loss(self, logits: Float64[np.ndarray, "rows n"]) -> tuple[float, Float64[np.ndarray, "rows n"]]:
         """Mean cross-entropy at logits (offset not yet added; overwritten), and its derivative by them."""
         if self.offset is not None:
             logits += self.offset
         if self.n_classes == 2:
-            wanted = self.labels[:, None] if self.targets is None else self.targets
-            each = np.logaddexp(0, logits) - wanted * logits
-            loss = float(self.share @ each[:, 0])
-            return loss, (expit(logits) - wanted) * self.share[:, None]
-        logits -= logits.max(axis=1, keepdims=True)
-        rows = np.arange(len(logits))
-        hit = logits[rows, self.labels] if self.targets is None else np.einsum("nc,nc->n", self.targets, logits)
+            wanted = self.labels if self.targets is None else self.targets[0]
+            loss = float(self.share @ (np.logaddexp(0, logits[0]) - wanted * logits[0]))
+            return loss, (expit(logits) - wanted) * self.share
+        logits -= logits.max(axis=0)
+        rows = np.arange(logits.shape[1])
+        hit = logits[self.labels, rows] if self.targets is None else np.einsum("cn,cn->n", self.targets, logits)
         np.exp(logits, out=logits)
-        total = logits.sum(axis=1)
+        total = logits.sum(axis=0)
         loss = float(self.share @ (np.log(total) - hit))
-        logits *= (self.share / total)[:, None]
+        logits *= self.share / total
         if self.targets is None:
-            logits[rows, self.labels] -= self.share
+            logits[self.labels, rows] -= self.share
         else:
-            logits -= self.share[:, None] * self.targets
+            logits -= self.share * self.targets
         return loss, logits
 
-    def logits(self, weights: csr_array, intercept: Float64[np.ndarray, " rows"]) -> Float64[np.ndarray, "n rows"]:
-        """x Wᵀ + b of sparse weights, without the offset."""
-        return (self.x @ weights.T.tocsc()).toarray() + intercept
+    def products(self, weights: Float64[np.ndarray, "rows F"]) -> Float64[np.ndarray, "rows n"]:
+        """W xᵀ; cheap where the weights are sparse."""
+        if np.count_nonzero(weights) > 0.1 * weights.size:
+            return np.ascontiguousarray((self.x @ np.ascontiguousarray(weights.T)).T)
+        return (csr_array(weights) @ self.columns.T).toarray()
 
-    def gradient(self, residuals: Float64[np.ndarray, "n rows"]) -> Float64[np.ndarray, "rows F"]:
+    def gradient(self, residuals: Float64[np.ndarray, "rows n"]) -> Float64[np.ndarray, "rows F"]:
         """Derivative of the loss by W."""
-        return np.ascontiguousarray((self.columns.T @ residuals).T)
+        return np.ascontiguousarray((self.columns.T @ np.ascontiguousarray(residuals.T)).T)
 
 
 def read_problem(
@@ -98,10 +112,7 @@ def read_problem(
         raise InsightError(
             f"sample_weight: expected {n} finite numbers, none below 0 and not all 0, found {_described(weight)}"
         )
-    if targets is None:
-        mass = np.bincount(labels, weight, n_classes)
-    else:
-        mass = weight @ targets
+    mass = weight @ targets if labels is None else np.bincount(labels, weight, n_classes)
     if np.count_nonzero(mass) < 2:
         raise InsightError("y: expected two classes or more that have rows, found one; add rows of another class")
     if fit_intercept and not mass.all():
@@ -115,9 +126,9 @@ def read_problem(
             raise InsightError(
                 f"offset: expected finite numbers of shape ({n}, {n_classes}), found {_described(offset)}"
             )
-        offset = offset[:, 1:] - offset[:, :1] if n_classes == 2 else offset
-    if targets is not None and n_classes == 2:
-        targets = targets[:, 1:]
+        offset = np.ascontiguousarray((offset[:, 1:] - offset[:, :1] if n_classes == 2 else offset).T)
+    if targets is not None:
+        targets = np.ascontiguousarray((targets[:, 1:] if n_classes == 2 else targets).T)
     divisor = feature_scale(x, weight, scale)
     scaled = csr_array((x.data / divisor[x.indices], x.indices, x.indptr), shape=x.shape)
     return Problem(scaled, divisor, weight / weight.sum(), labels, targets, offset, n_classes, fit_intercept)

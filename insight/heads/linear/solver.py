@@ -1,13 +1,12 @@
-"""The optimum at one penalty: entries that may matter, solved by L-BFGS-B, and a check of all others until none does.
+"""The optimum at one penalty: entries that may matter are solved, all others checked, until none of them does.
 
-An entry is split into its positive and its negative part, both kept from below 0, which makes the objective smooth and
-zeros exact (Andrew and Gao 2007 discuss the split form). Entries left out are checked against the conditions of
-optimality afterwards and join when they break them, so the answer is that of the whole problem.
+Entries left out join when they break the conditions of optimality, so the answer is that of the whole problem. In: a
+problem, and a state to begin at. Out: the state at the optimum.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -15,11 +14,14 @@ from scipy.optimize import minimize
 
 from .entries import Entries
 from .problem import Problem
+from .quasi_newton import minimise
 
 MOST_ROUNDS = 50
+STRICTER = 0.3
+"""The solver of some entries is asked for this part of the tolerance, so that the check of all entries passes."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class State:
     """Weights in units of the scaled features, with what is known there."""
 
@@ -27,8 +29,9 @@ class State:
     intercept: Float64[np.ndarray, " rows"]
     gradient: Float64[np.ndarray, "rows F"]
     """Of the loss alone, by the weights."""
-    objective: float = np.inf
-    violation: float = np.inf
+    objective: float
+    violation: float
+    """Of the conditions of optimality, the largest, relative to alpha."""
     iterations: int = 0
 
 
@@ -39,14 +42,12 @@ def state_at(
     alpha: float,
     l1_ratio: float,
 ) -> State:
-    """Objective, gradient and violation of the conditions of optimality, relative to alpha, at given weights."""
-    from scipy.sparse import csr_array
-
-    loss, residuals = problem.loss(problem.logits(csr_array(weights), intercept))
+    """Objective, gradient, and how far given weights are from optimal at alpha."""
+    loss, residuals = problem.loss(problem.products(weights) + intercept[:, None])
     gradient = problem.gradient(residuals)
     breach = entry_violation(weights, gradient, alpha, l1_ratio).max()
     if problem.fit_intercept:
-        breach = max(breach, np.abs(residuals.sum(0)).max())
+        breach = max(breach, np.abs(residuals.sum(1)).max())
     penalty = alpha * (l1_ratio * np.abs(weights).sum() + (1 - l1_ratio) / 2 * np.square(weights).sum())
     return State(weights, intercept, gradient, float(loss + penalty), float(breach / alpha))
 
@@ -54,40 +55,54 @@ def state_at(
 def entry_violation(
     weights: Float64[np.ndarray, "rows F"], gradient: Float64[np.ndarray, "rows F"], alpha: float, l1_ratio: float
 ) -> Float64[np.ndarray, "rows F"]:
-    """How far 0 is from the subdifferential of the objective, entry by entry."""
-    smooth = gradient + alpha * (1 - l1_ratio) * weights
-    at_zero = np.maximum(np.abs(smooth) - alpha * l1_ratio, 0)
-    return np.where(weights == 0, at_zero, np.abs(smooth + alpha * l1_ratio * np.sign(weights)))
+    """How far 0 is from the subdifferential of the objective, entry by entry. gradient: of the loss alone."""
+    violation = np.maximum(np.abs(gradient) - alpha * l1_ratio, 0)
+    used = weights != 0
+    kept = weights[used]
+    violation[used] = np.abs(gradient[used] + alpha * ((1 - l1_ratio) * kept + l1_ratio * np.sign(kept)))
+    return violation
+
+
+def null_state(problem: Problem) -> State:
+    """The optimum with all weights 0: the best intercept alone."""
+    rows, n_features = problem.n_rows_of_weights, problem.x.shape[1]
+    intercept = np.zeros(rows)
+    if problem.fit_intercept:
+
+        def value(b: Float64[np.ndarray, " rows"]) -> tuple[float, Float64[np.ndarray, " rows"]]:
+            loss, residuals = problem.loss(np.repeat(b[:, None], problem.x.shape[0], 1))
+            return loss, residuals.sum(1)
+
+        mass = problem.class_share()  # the answer already where there is no offset
+        first = np.log(mass[1:] / mass[:1]) if problem.n_classes == 2 else np.log(mass)
+        intercept = minimize(value, first, jac=True, method="L-BFGS-B", options={"ftol": 0.0, "gtol": 1e-11}).x
+    return state_at(problem, np.zeros((rows, n_features)), intercept, 1.0, 1.0)
 
 
 def solve(
-    problem: Problem,
-    start: State,
-    alpha: float,
-    l1_ratio: float,
-    *,
-    tol: float,
-    max_iter: int,
-    screen: float,
+    problem: Problem, start: State, alpha: float, l1_ratio: float, *, previous: float, tol: float, max_iter: int
 ) -> State:
-    """The optimum at alpha, from a start whose gradient is known; entries of gradient above `screen` go in at once."""
-    state = state_at(problem, start.weights, start.intercept, alpha, l1_ratio)
-    chosen = np.flatnonzero((state.weights != 0) | (np.abs(state.gradient) >= screen))
-    iterations = 0
+    """The optimum at alpha, begun at a state.
+
+    previous: the penalty at which the start is optimal; it says which entries go in at once, by the sequential strong
+    rule of Tibshirani et al. (2012), after a long step down those whose gradient is half of what makes them enter.
+    """
+    strong = l1_ratio * max(2 * alpha - previous, alpha / 2)
+    state, done = start, 0
+    chosen = np.flatnonzero((start.weights != 0) | (np.abs(start.gradient) >= strong))
     for _ in range(MOST_ROUNDS):
         weights, intercept, used = _solve_entries(
-            problem, chosen, state, alpha, l1_ratio, 0.3 * tol * alpha, max_iter - iterations
+            problem, chosen, state, alpha, l1_ratio, STRICTER * tol * alpha, max_iter - done
         )
-        iterations += used
+        done += used
         state = state_at(problem, weights, intercept, alpha, l1_ratio)
-        if state.violation <= tol or iterations >= max_iter:
+        breaks = entry_violation(weights, state.gradient, alpha, l1_ratio) > STRICTER * tol * alpha
+        joined = np.union1d(chosen, np.flatnonzero(breaks))
+        stuck = used == 0 and len(joined) == len(chosen)
+        if state.violation <= tol or done >= max_iter or stuck:
             break
-        breaks = entry_violation(weights, state.gradient, alpha, l1_ratio).reshape(-1) > 0.3 * tol * alpha
-        kept = chosen[(weights.reshape(-1)[chosen] != 0) | breaks[chosen]]
-        joined = np.union1d(chosen, np.flatnonzero(breaks)) if breaks.any() else kept
         chosen = joined
-    state.iterations = iterations
-    return state
+    return replace(state, iterations=done)
 
 
 def _solve_entries(
@@ -96,37 +111,27 @@ def _solve_entries(
     state: State,
     alpha: float,
     l1_ratio: float,
-    gtol: float,
+    tolerance: float,
     max_iter: int,
 ) -> tuple[Float64[np.ndarray, "rows F"], Float64[np.ndarray, " rows"], int]:
-    """Weights and intercept that are optimal when all entries that were not chosen stay 0."""
+    """Weights and intercept that are optimal when all entries that were not chosen stay 0, and iterations used."""
     entries = Entries(problem, chosen)
-    k, rows = len(chosen), problem.n_rows_of_weights
-    free = rows if problem.fit_intercept else 0
-    l1, l2 = alpha * l1_ratio, alpha * (1 - l1_ratio)
+    k, free = len(chosen), problem.n_rows_of_weights if problem.fit_intercept else 0
+    l2 = alpha * (1 - l1_ratio)
 
-    def value(point: Float64[np.ndarray, " p"]) -> tuple[float, Float64[np.ndarray, " p"]]:
-        weights = point[:k] - point[k : 2 * k]
+    def smooth(point: Float64[np.ndarray, " p"]) -> tuple[float, Float64[np.ndarray, " p"]]:
+        weights = point[:k]
         logits = entries.logits(weights)
-        logits += point[2 * k :] if free else state.intercept
+        if free:
+            logits += point[k:, None]
         loss, residuals = problem.loss(logits)
         gradient = entries.gradient(residuals) + l2 * weights
-        penalty = l1 * point[: 2 * k].sum() + l2 / 2 * (weights @ weights)
-        parts = [gradient + l1, l1 - gradient]
-        if free:
-            parts.append(residuals.sum(0))
-        return loss + penalty, np.concatenate(parts)
+        return loss + l2 / 2 * float(weights @ weights), np.concatenate([gradient, residuals.sum(1)[:free]])
 
     flat = state.weights.reshape(-1)[chosen]
-    first = np.concatenate([np.maximum(flat, 0), np.maximum(-flat, 0), state.intercept if free else []])
-    found = minimize(
-        value,
-        first,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0, None)] * (2 * k) + [(None, None)] * free,
-        options={"maxiter": max(max_iter, 1), "maxfun": 10**9, "ftol": 0.0, "gtol": gtol, "maxcor": 20},
-    )
+    start = np.concatenate([flat, (state.intercept + entries.shift(flat))[:free]])
+    l1 = np.concatenate([np.full(k, alpha * l1_ratio), np.zeros(free)])
+    point, steps = minimise(smooth, start, l1, tolerance=tolerance, most=max_iter)
     weights = np.zeros_like(state.weights)
-    weights.reshape(-1)[chosen] = found.x[:k] - found.x[k : 2 * k]
-    return weights, found.x[2 * k :] if free else state.intercept, int(found.nit)
+    weights.reshape(-1)[chosen] = point[:k]
+    return weights, point[k:] - entries.shift(point[:k]) if free else state.intercept, steps
