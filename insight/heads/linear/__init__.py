@@ -3,5 +3,7 @@
 from .fit import LinearFit
 from .path import alpha_max, fit_linear, fit_path
 from .scaling import Scale, feature_scale
+from .stream_data import Batches
+from .streamed import fit_streamed
 
-__all__ = ["LinearFit", "Scale", "alpha_max", "feature_scale", "fit_linear", "fit_path"]
+__all__ = ["Batches", "LinearFit", "Scale", "alpha_max", "feature_scale", "fit_linear", "fit_path", "fit_streamed"]

@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sae.errors import InsightError
 
 from .fit import LinearFit
+from .parameters import check_alphas, check_parameters
 from .problem import Problem, read_problem
 from .scaling import Scale
 from .solver import State, null_state, solve, state_at
@@ -57,8 +58,8 @@ def fit_linear(
 
     Raises `InsightError` for NaN, other lengths, fewer than two classes, or parameters out of range.
     """
-    _check_parameters(l1_ratio, tol, max_iter)
-    _check_alphas([alpha])
+    check_parameters(l1_ratio, tol, max_iter)
+    check_alphas([alpha])
     problem = read_problem(
         x, y, n_classes, sample_weight=sample_weight, offset=offset, fit_intercept=fit_intercept, scale=scale
     )
@@ -98,7 +99,7 @@ def fit_path(
     Features are screened along the way and all of them checked at every step, so each fit is exact. Else as
     `fit_linear`.
     """
-    _check_parameters(l1_ratio, tol, max_iter)
+    check_parameters(l1_ratio, tol, max_iter)
     problem = read_problem(
         x, y, n_classes, sample_weight=sample_weight, offset=offset, fit_intercept=fit_intercept, scale=scale
     )
@@ -106,7 +107,7 @@ def fit_path(
     strongest = _alpha_max(state, l1_ratio)
     if alphas is None:
         alphas = [float(a) for a in strongest * np.geomspace(1, DEFAULT_RANGE, DEFAULT_ALPHAS)]
-    _check_alphas(alphas)
+    check_alphas(alphas)
     fits: list[LinearFit] = []
     previous = strongest
     for alpha in sorted(map(float, alphas), reverse=True):
@@ -131,7 +132,7 @@ def alpha_max(
     scale: Scale = "std",
 ) -> float:
     """The smallest penalty at which all weights are 0 (for `l1_ratio` below 0.001: at 0.001, as there is none)."""
-    _check_parameters(l1_ratio, 1.0, 1)
+    check_parameters(l1_ratio, 1.0, 1)
     problem = read_problem(
         x, y, n_classes, sample_weight=sample_weight, offset=offset, fit_intercept=fit_intercept, scale=scale
     )
@@ -169,23 +170,6 @@ def _fit_of(problem: Problem, state: State, alpha: float, l1_ratio: float, tol: 
         iterations=state.iterations,
         converged=state.violation <= tol,
     )
-
-
-def _check_parameters(l1_ratio: float, tol: float, max_iter: int) -> None:
-    if not 0 <= l1_ratio <= 1:
-        raise InsightError(f"l1_ratio: expected a number from 0 to 1, found {l1_ratio}")
-    if not tol > 0:
-        raise InsightError(f"tol: expected a number above 0, found {tol}")
-    if max_iter < 1:
-        raise InsightError(f"max_iter: expected 1 or more, found {max_iter}")
-
-
-def _check_alphas(alphas: Sequence[float]) -> None:
-    if len(alphas) == 0:
-        raise InsightError("alphas: expected at least one penalty, found none")
-    for alpha in alphas:
-        if not (0 < alpha < np.inf):
-            raise InsightError(f"alpha: expected a number above 0, found {alpha}")
 
 
 def _warn(fits: Sequence[LinearFit], tol: float) -> None:

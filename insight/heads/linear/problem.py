@@ -112,14 +112,8 @@ def read_problem(
         raise InsightError(
             f"sample_weight: expected {n} finite numbers, none below 0 and not all 0, found {_described(weight)}"
         )
-    mass = weight @ targets if labels is None else np.bincount(labels, weight, n_classes)
-    if np.count_nonzero(mass) < 2:
-        raise InsightError("y: expected two classes or more that have rows, found one; add rows of another class")
-    if fit_intercept and not mass.all():
-        raise InsightError(
-            f"y: class {int(np.argmin(mass))} has no rows, so its intercept has no optimum; drop the class, or set "
-            "fit_intercept=False"
-        )
+    mass = weight @ np.asarray(targets) if labels is None else np.bincount(labels, weight, n_classes)
+    check_classes(mass, fit_intercept)
     if offset is not None:
         offset = np.asarray(offset, dtype=np.float64)
         if offset.shape != (n, n_classes) or not np.isfinite(offset).all():
@@ -168,6 +162,17 @@ def read_targets(
             f"y: expected class numbers from 0 to {n_classes - 1}, found {labels.min()} to {labels.max()}"
         )
     return labels, None
+
+
+def check_classes(mass: Float64[np.ndarray, " C"], fit_intercept: bool) -> None:
+    """`InsightError` when rows are of one class only, or when a class without rows would need an intercept."""
+    if np.count_nonzero(mass) < 2:
+        raise InsightError("y: expected two classes or more that have rows, found one; add rows of another class")
+    if fit_intercept and not mass.all():
+        raise InsightError(
+            f"y: class {int(np.argmin(mass))} has no rows, so its intercept has no optimum; drop the class, or set "
+            "fit_intercept=False"
+        )
 
 
 def _described(value: np.ndarray) -> str:
