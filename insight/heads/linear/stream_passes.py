@@ -90,6 +90,7 @@ class Passes:
             raise InsightError(
                 f"batches: expected the same rows in every epoch, found {n} in one and {seen} in another"
             )
+        violation = self._violation(weights, gradient, pull)
         gradient -= centre * pull
         curvature += centre**2 * bend  # of rows centred: at most this, as features are hardly ever negative
         size = weights.abs().sum() * self.l1_ratio + weights.square().sum() * (1 - self.l1_ratio) / 2
@@ -101,7 +102,7 @@ class Passes:
             curvature=curvature,
             intercept_curvature=bend,
             objective=loss + self.alpha * float(size),
-            violation=self._violation(weights, gradient, pull),
+            violation=violation,
             epoch=epoch,
             step=step,
         )
@@ -157,7 +158,9 @@ class Passes:
 
     def _on_device(self, rows: csr_array) -> Tensor:
         starts, places = (torch.from_numpy(part.astype(np.int64)) for part in (rows.indptr, rows.indices))
-        return torch.sparse_csr_tensor(starts, places, torch.from_numpy(rows.data), size=rows.shape).to(self.device)
+        return torch.sparse_csr_tensor(
+            starts, places, torch.from_numpy(rows.data), size=rows.shape, check_invariants=False
+        ).to(self.device)
 
     def _probabilities(self, logits: Float64[Tensor, "b rows"]) -> Float64[Tensor, "b rows"]:
         return logits.sigmoid() if self.rows == 1 else logits.softmax(1)
@@ -182,4 +185,7 @@ class Passes:
 
 
 def _squared(rows: Tensor) -> Tensor:
-    return torch.sparse_csr_tensor(rows.crow_indices(), rows.col_indices(), rows.values().square(), size=rows.shape)
+    squares = rows.values().square()
+    return torch.sparse_csr_tensor(
+        rows.crow_indices(), rows.col_indices(), squares, size=rows.shape, check_invariants=False
+    )

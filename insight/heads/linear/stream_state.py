@@ -25,7 +25,7 @@ class Snapshot:
     weights: Float64[Tensor, "F rows"]
     intercept: Float64[Tensor, " rows"]
     gradient: Float64[Tensor, "F rows"]
-    """Of the mean cross-entropy, by the weights; below by the intercept."""
+    """Of the mean cross-entropy, by the weights (centred features); below by the intercept."""
     intercept_gradient: Float64[Tensor, " rows"]
     curvature: Float64[Tensor, "F rows"]
     """Second derivative of the mean cross-entropy by each weight (a bound of it); below by the intercept."""
