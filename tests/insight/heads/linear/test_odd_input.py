@@ -125,3 +125,14 @@ def test_rows_of_other_width_are_refused() -> None:
         fit_linear(x[:, :5], y, 3, alpha=0.01, start=fit)
     with pytest.raises(InsightError, match="at least one penalty"):
         fit_path(x, y, 3, alphas=[])
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("scale", ["std", "sqrt", None])
+def test_features_far_from_zero_are_no_hindrance(n_classes: int, scale: str | None) -> None:
+    rng = np.random.default_rng(39)
+    y = np.arange(90) % n_classes
+    x = csr_array(100 + rng.normal(0, 1, (90, 3)) + np.eye(n_classes)[y][:, [0, 1, 1]])
+    fit = fit_linear(x, y, n_classes, alpha=0.01, scale=scale)
+    assert fit.converged
+    assert fit.n_nonzero.sum() > 0
