@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from sae.errors import InsightError
 
 from ..evaluation.sparsity import concepts_to_reach
-from .defaults import HELD_OUT, SHARE, STANDARD_ERRORS
+from .defaults import HELD_OUT, READABLE, SHARE
 from .head import Head, predicted
 from .linear import LinearFit, alpha_max, fit_linear, fit_path
 from .linear.path import DEFAULT_ALPHAS, DEFAULT_RANGE
@@ -157,7 +157,7 @@ def accuracy_path(
     weight = np.concatenate(weights) / sum(weight.sum() for weight in weights)
     errors = np.sqrt(np.maximum(accuracy * (1 - accuracy), 0) * (weight @ weight))
     allowed = np.flatnonzero(largest <= (np.inf if most is None else most))
-    chosen = simplest(accuracy, errors, allowed)
+    chosen = most_accurate(accuracy, reach, allowed)
     return AccuracyPath(
         np.array(alphas), accuracy, errors, mean, largest.astype(np.int64), reach, chosen, sum(map(len, weights))
     )
@@ -171,11 +171,13 @@ def _looked_at(head: Head, test: Examples, weight: np.ndarray) -> tuple[float, f
     return float(np.average(classes == test.classes, weights=weight)), float(needed.mean()), used.mean(), used.max()
 
 
-def simplest(accuracy: np.ndarray, standard_error: np.ndarray, allowed: np.ndarray) -> int:
-    """Of the allowed steps, strongest penalty first, the first that cannot be told from the best."""
-    best = allowed[accuracy[allowed].argmax()]
-    enough = accuracy[best] - STANDARD_ERRORS * standard_error[best]
-    return int(allowed[(accuracy[allowed] >= enough).argmax()])
+def most_accurate(accuracy: np.ndarray, needed: np.ndarray, allowed: np.ndarray) -> int:
+    """Of the allowed steps, strongest penalty first, the first of best accuracy among those that people can read.
+
+    needed: concepts that a decision rests on; where every step needs more than `READABLE`, those that need the fewest.
+    """
+    readable = allowed[needed[allowed] <= max(READABLE, needed[allowed].min())]
+    return int(readable[accuracy[readable].argmax()])
 
 
 def fit_within(

@@ -27,10 +27,11 @@ from sae.errors import InsightError
 from .activations import as_array, is_activations, labelled, pooled_rows, with_labels
 from .choice import AccuracyPath, Examples, accuracy_path, fit_within
 from .class_texts import Classes, ClassWords, class_vectors
-from .defaults import L1_RATIO, POOLING, TEMPERATURE, VALIDATION
+from .defaults import L1_RATIO, POOLING, SCALE, TEMPERATURE, VALIDATION
 from .head import Head, class_probabilities, predicted
 from .interventions import Interventions
 from .linear import LinearFit, fit_linear
+from .linear.scaling import Scale
 from .parameters import check_parameters
 from .pooling import Pooling, n_features
 from .text_head import TextHead
@@ -57,15 +58,15 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
         pooling: how the concepts of patches become those of the image (`insight.heads.pooling`). It also says what the
             columns of activations are: with "max+mean" the first half is the maximum of each concept and the second
             half its mean (an odd number of columns without a model: each is a concept of its own).
-        alpha: strength of the penalty (`insight.heads.linear`); "auto": the strongest one whose accuracy on held-out
-            images is within a standard error of the best, then fitted on all images.
+        alpha: strength of the penalty (`insight.heads.linear`); "auto": the one of best accuracy on held-out images among
+            those whose decisions rest on at most 25 concepts, then fitted on all images.
         l1_ratio: share of the penalty that makes weights vanish.
         max_concepts: a class has a weight for so many concepts at most; the penalty is raised until that holds.
         prior: "text": few-shot; the classes' names give the logits to begin with (`zero_shot`), and the images teach
             the rest. The classes must be texts.
         class_weight: None, "balanced" or {class: weight}, as in scikit-learn.
         fit_intercept: whether classes have an intercept.
-        scale: what a feature is divided by before it is penalised ("std", "max" or None).
+        scale: what a feature is divided by before it is penalised ("sqrt", "std", "max" or None).
         validation: share of each class that alpha="auto" holds out.
         random_state: of that choice.
         tol, max_iter: of the solver.
@@ -90,7 +91,7 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
         prior: Literal["text"] | None = None,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         fit_intercept: bool = True,
-        scale: Literal["std", "max"] | None = "std",
+        scale: Scale = SCALE,
         validation: float = VALIDATION,
         random_state: int | np.random.RandomState | None = 0,
         tol: float = 1e-4,

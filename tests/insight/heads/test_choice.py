@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from insight.heads import ConceptClassifier
-from insight.heads.choice import held_out_parts, simplest
+from insight.heads.choice import held_out_parts, most_accurate
+from insight.heads.defaults import READABLE
 
 
 @pytest.fixture
@@ -31,12 +32,13 @@ def test_classes_of_one_image_leave_none_to_hold_out() -> None:
     assert [*held_out_parts(np.arange(5), 0.2, np.random.RandomState(0))] == []
 
 
-def test_the_fewest_concepts_that_cannot_be_told_from_the_best_are_chosen() -> None:
-    accuracy = np.array([0.50, 0.78, 0.81, 0.84, 0.85, 0.83])
-    error = np.full(6, 0.05)
-    assert simplest(accuracy, error, np.arange(6)) == 2  # 0.81 >= 0.85 - 0.05
-    assert simplest(accuracy, error / 100, np.arange(6)) == 4
-    assert simplest(accuracy, error, np.array([0, 1])) == 1
+def test_the_most_accurate_step_is_chosen_among_those_that_people_can_read() -> None:
+    accuracy = np.array([0.50, 0.78, 0.84, 0.84, 0.85, 0.86])
+    needed = np.array([0.0, 3, 9, READABLE, READABLE + 1, 90])
+    assert most_accurate(accuracy, needed, np.arange(6)) == 2  # of equals the stronger penalty
+    assert most_accurate(accuracy, needed, np.array([0, 1])) == 1
+    assert most_accurate(accuracy, needed, np.array([4, 5])) == 4  # none can be read: the one that needs the fewest
+    assert most_accurate(accuracy, needed / 10, np.arange(6)) == 5
 
 
 def two_of_six(rng: np.random.Generator, images: int = 240) -> tuple[np.ndarray, np.ndarray]:
