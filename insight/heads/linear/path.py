@@ -153,8 +153,8 @@ def _state_of(fit: LinearFit, problem: Problem) -> State:
 
 
 def _steps_towards(alpha: float, strongest: float) -> list[float]:
-    """Penalties on the way from the strongest to a weaker one, each a third of the one before."""
-    count = int(np.ceil(np.log(max(strongest / alpha, 1)) / np.log(3)))
+    """Penalties on the way from the strongest to a weaker one, each two thirds of the one before."""
+    count = int(np.ceil(np.log(max(strongest / alpha, 1)) / np.log(1.5)))
     return [] if count < 2 else [float(a) for a in np.geomspace(strongest, alpha, count + 1)[1:-1]]
 
 

@@ -17,6 +17,8 @@ from .problem import Problem
 from .quasi_newton import minimise
 
 MOST_ROUNDS = 50
+LONG_STEP = 0.85
+"""Entries with less than this part of the gradient that they need to enter are left out at first."""
 STRICTER = 0.3
 """The solver of some entries is asked for this part of the tolerance, so that the check of all entries passes."""
 STRICTEST = 1e-8
@@ -87,9 +89,9 @@ def solve(
     """The optimum at alpha, begun at a state.
 
     previous: the penalty at which the start is optimal; it says which entries go in at once, by the sequential strong
-    rule of Tibshirani et al. (2012), after a long step down those whose gradient is half of what makes them enter.
+    rule of Tibshirani et al. (2012); after a long step down, where that leaves few out, those that are near.
     """
-    strong = l1_ratio * max(2 * alpha - previous, alpha / 2)
+    strong = l1_ratio * max(2 * alpha - previous, LONG_STEP * alpha)
     state, done, part = start, 0, STRICTER
     chosen = np.flatnonzero((start.weights != 0) | (np.abs(start.gradient) >= strong))
     for _ in range(MOST_ROUNDS):
