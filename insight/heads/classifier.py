@@ -58,8 +58,8 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
         pooling: how the concepts of patches become those of the image (`insight.heads.pooling`). It also says what the
             columns of activations are: with "max+mean" the first half is the maximum of each concept and the second
             half its mean (an odd number of columns without a model: each is a concept of its own).
-        alpha: strength of the penalty (`insight.heads.linear`); "auto": the one of best accuracy on held-out images among
-            those whose decisions rest on at most 25 concepts, then fitted on all images.
+        alpha: strength of the penalty (`insight.heads.linear`); "auto": the one of best accuracy on held-out images
+            among those whose decisions rest on at most 25 concepts, then fitted on all images.
         l1_ratio: share of the penalty that makes weights vanish.
         max_concepts: a class has a weight for so many concepts at most; the penalty is raised until that holds.
         prior: "text": few-shot; the classes' names give the logits to begin with (`zero_shot`), and the images teach
