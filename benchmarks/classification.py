@@ -26,8 +26,9 @@ from benchmarks.heads.named import Named, read_any, read_cifar, read_imagenet, r
 from benchmarks.heads.named_claims import claims_of
 from benchmarks.heads.named_rows import NamedRows
 from benchmarks.heads.options import Setting, parser_of, read_options, show
+from benchmarks.heads.own import own_dictionaries
 from benchmarks.heads.pooled import pooled_codes
-from benchmarks.heads.settings import CLASSIFIED, OURS
+from benchmarks.heads.settings import CLASSIFIED, OURS, OWN, SPECS
 from benchmarks.record import write_record
 
 
@@ -63,11 +64,22 @@ def main(arguments: list[str] | None = None) -> None:
         texts = setting.texts.vectors(named.classes)
         table = NamedRows(named)
         found, probe, _ = table.opaque(texts)
-        codes = pooled_codes(named.cache, dictionaries, options.work / "pooled")
+        kept, answers = options.work / "pooled", {}
+        codes = pooled_codes(named.cache, dictionaries, kept)
         for name in kinds:
-            kind = [one for one in codes if one.made.spec.name == name]
-            names = [named_concepts(models[one.made.seed]) if name == OURS else None for one in kind]
-            found += table.of_kind(kind, names, probe, texts)
+            kind = [(one,) * len(named.folds) for one in codes if one.made.spec.name == name]
+            if name == OWN and named.own:
+                spec = next(spec for spec in SPECS if spec.name == OWN)
+                steps = options.steps if options.quick else None
+                own = [own_dictionaries(named, spec, seed, options.work, steps) for seed in range(options.seeds)]
+                kind = [tuple(pooled_codes(named.cache, folds, kept)) for folds in own]
+            if not kind:
+                continue
+            names = [named_concepts(models[one[0].made.seed]) if name == OURS else None for one in kind]
+            rows_of_kind, answers[name] = table.of_kind(kind, names, probe, texts)
+            found += rows_of_kind
+        if {OURS, OWN} <= set(answers):
+            found += table.better(answers[OURS], answers[OWN], probe)
         for row in found:
             show(row)
         rows += found

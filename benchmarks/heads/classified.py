@@ -20,10 +20,9 @@ from torch.nn.functional import normalize
 from benchmarks.heads.named import Named
 from benchmarks.heads.pooled import Pooled
 from benchmarks.heads.probes import Answers, all_classes
-from benchmarks.heads.settings import DRAW, HEAD, MOST_CONCEPTS, REMOVED
+from benchmarks.heads.settings import DRAW, HEAD, REMOVED
 from insight.evaluation import concepts_to_reach, faithfulness
 from insight.heads import ConceptClassifier
-from insight.heads.choice import AccuracyPath
 from sae import SparseCodes
 
 
@@ -39,11 +38,10 @@ class HeadAnswers(Answers):
     """Concepts that the head uses for a class, mean over classes and folds."""
 
 
-def head_answers(named: Named, pooled: Pooled, names: np.ndarray | None) -> HeadAnswers:
-    """On each fold a head fitted on its training photographs alone, its strength included. names: bool [m], which
-    concepts have a name, where they were named."""
-    rows = pooled.codes.to_scipy()
-    parts = [_on_fold(named, pooled, rows, names, *fold) for fold in named.folds]
+def head_answers(named: Named, pooled: Sequence[Pooled], names: np.ndarray | None) -> HeadAnswers:
+    """On each fold a head fitted on its training photographs alone, its strength included. pooled: the codes that each
+    fold is read by; names: bool [m], which concepts have a name, where they were named."""
+    parts = [_on_fold(named, codes, names, *fold) for codes, fold in zip(pooled, named.folds, strict=True)]
     scores, concepts, lost, by_chance, strengths, inner, weights = zip(*parts, strict=True)
     return HeadAnswers(
         np.concatenate(scores),
@@ -68,13 +66,13 @@ def lost_without(
     return faithfulness(head.decision_function, rows, order, steps=(REMOVED,), seed=DRAW).drop(REMOVED)
 
 
-def shuffled_accuracy(named: Named, pooled: Pooled, strengths: Sequence[float]) -> float:
+def shuffled_accuracy(named: Named, pooled: Sequence[Pooled], strengths: Sequence[float]) -> float:
     """Accuracy of heads fitted on training labels dealt anew, with the strengths that the true ones led to."""
     rng = np.random.default_rng(DRAW)
-    rows, right = pooled.codes.to_scipy(), []
-    for (train, test), strength in zip(named.folds, strengths, strict=True):
-        head = _head(pooled, DRAW).set_params(alpha=strength)
-        head.fit(rows[train], rng.permutation(named.truth[train]))
+    right = []
+    for codes, (train, test), strength in zip(pooled, named.folds, strengths, strict=True):
+        rows = codes.codes.to_scipy()
+        head = _head(codes, DRAW).set_params(alpha=strength).fit(rows[train], rng.permutation(named.truth[train]))
         right.append(head.predict(rows[test]) == named.truth[test])
     return float(np.concatenate(right).mean())
 
@@ -97,25 +95,25 @@ def decoded_means(pooled: Pooled) -> Tensor:
 
 
 def _on_fold(
-    named: Named, pooled: Pooled, rows: csr_array, names: np.ndarray | None, train: np.ndarray, test: np.ndarray
+    named: Named, pooled: Pooled, names: np.ndarray | None, train: np.ndarray, test: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, float, float]:
-    head, m, truth = _head(pooled, pooled.made.seed), pooled.made.dictionary.n_concepts, named.truth[train]
+    rows, m = pooled.codes.to_scipy(), pooled.made.dictionary.n_concepts
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # steps of the path may stop after `max_iter`
-        path = head.fit_path(rows[train], truth)
-        step = best_step(path)
-        head.set_params(alpha=float(path.alpha[step])).fit(rows[train], truth)
+        head = _head(pooled, pooled.made.seed).fit(rows[train], named.truth[train])
     scores = all_classes(head, rows[test], named)
     found, _ = head.contributions(rows[test])
     lost, by_chance = lost_without(head, rows[test], found, names)
     used = float(np.mean([len(np.unique(np.flatnonzero(row) % m)) for row in head.coef_]))
-    return scores, concepts_to_reach(found), lost, by_chance, head.alpha_, float(path.accuracy[step]), used
-
-
-def best_step(path: AccuracyPath) -> int:
-    """The step of best accuracy on held-out training photographs, of those where a decision needs few enough concepts
-    (`MOST_CONCEPTS`); of equals the one with the strongest penalty."""
-    return int(np.where(path.concepts_to_reach <= MOST_CONCEPTS, path.accuracy, -1).argmax())
+    return (
+        scores,
+        concepts_to_reach(found),
+        lost,
+        by_chance,
+        head.alpha_,
+        float(head.path_.accuracy[head.path_.chosen]),
+        used,
+    )
 
 
 def _head(pooled: Pooled, seed: int) -> ConceptClassifier:

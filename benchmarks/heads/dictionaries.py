@@ -13,10 +13,10 @@ from pathlib import Path
 from torch import Tensor
 
 from benchmarks.concepts.texts import TextSpace
-from benchmarks.heads.settings import CONCEPTS, FIT_TOKENS, SEEDS, SPECS, STEPS, WORDS, Spec
+from benchmarks.heads.settings import ACTIVE, CONCEPTS, FIT_TOKENS, SEEDS, SPECS, STEPS, WORDS, Spec
 from insight.backbones.base import hash_tensors
 from insight.cache import FeatureCache
-from insight.defaults import SHARE_OF_DECAY, K
+from insight.defaults import SHARE_OF_DECAY
 from insight.pipeline import train_dictionary
 from naming import load_phrases
 from sae import SparseAutoencoder, TensorSource, train
@@ -64,7 +64,7 @@ class Maker:
 
     def make(self, names: Sequence[str], once: Sequence[str] = ()) -> list[Made]:
         """All seeds of these kinds, kind by kind; of those in `once` the first alone."""
-        kinds = [spec for spec in SPECS if spec.name in names]
+        kinds = [spec for spec in SPECS if spec.name in names and not spec.own]
         return [
             Made(spec, seed, self._made(spec, seed))
             for spec in kinds
@@ -73,7 +73,7 @@ class Maker:
 
     def _made(self, spec: Spec, seed: int) -> Dictionary:
         folder = self.folder / f"{folder_name(spec)}-{seed}"
-        if not _is_finished(folder):
+        if not is_finished(folder):
             self._make(spec, seed, folder)
         found = load_dictionary(folder)
         if isinstance(found, SparseAutoencoder):
@@ -82,7 +82,7 @@ class Maker:
 
     def _make(self, spec: Spec, seed: int, folder: Path) -> None:
         if spec.kind == "ours":
-            train_dictionary(self.cache, folder, concepts=self.concepts, steps=self.steps, seed=seed)
+            train_dictionary(self.cache, folder, concepts=self.concepts, k=ACTIVE, steps=self.steps, seed=seed)
         elif spec.kind == "autoencoder":
             self._train(spec, seed, folder)
         else:
@@ -92,13 +92,13 @@ class Maker:
         """A decomposition without gradient descent."""
         source, size = self._source(spec), self.concepts or CONCEPTS
         if spec.kind == "pca":
-            return fit_pca(source, k=K, seed=seed)
+            return fit_pca(source, k=ACTIVE, seed=seed)
         if spec.kind == "kmeans":
-            return fit_kmeans(source, size, k=K, n_tokens=FIT_TOKENS, seed=seed)
+            return fit_kmeans(source, size, k=ACTIVE, n_tokens=FIT_TOKENS, seed=seed)
         if spec.kind == "nmf":
-            return fit_nmf(source, size, k=K, seed=seed)
+            return fit_nmf(source, size, k=ACTIVE, seed=seed)
         if spec.kind == "random":
-            return random_dictionary(source, size, k=K, seed=seed)
+            return random_dictionary(source, size, k=ACTIVE, seed=seed)
         most = self.cache.dim // 3  # a Lasso has hardly more active than that
         return fit_sparse_coding(source, self._word_vectors(), k=min(spec.options["k"], most), seed=seed)
 
@@ -131,7 +131,7 @@ def folder_name(spec: Spec) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in spec.name.lower()).strip("-")
 
 
-def _is_finished(folder: Path) -> bool:
+def is_finished(folder: Path) -> bool:
     """Whether a dictionary lies there whole: of every kind, the last file that is written."""
     autoencoder = (folder / "sae.safetensors").exists() and not (folder / "checkpoint").exists()
     return autoencoder or ((folder / "dictionary.safetensors").exists() and (folder / "config.json").exists())

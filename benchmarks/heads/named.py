@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ class Named:
     classes: tuple[str, ...]
     truth: np.ndarray
     folds: tuple[Fold, ...]
+    own: bool = True
+    """Whether it is worth a dictionary of its own photographs; not where the general ones were trained on most."""
 
     @property
     def tested(self) -> np.ndarray:
@@ -75,7 +77,8 @@ def read_imagenet(data: Path, place: Workplace) -> Named:
         return sorted(path.relative_to(root).as_posix() for wnid in wnids for path in (root / wnid).glob("*.*"))
 
     cache = place.linked("imagenet", root, files)
-    return _crossed("ImageNet, 200 names", cache, [id.split("/")[0] for id in _ids(cache)], names)
+    found = _crossed("ImageNet, 200 names", cache, [id.split("/")[0] for id in _ids(cache)], names)
+    return replace(found, own=False)
 
 
 def read_ph2(data: Path, place: Workplace) -> Named:

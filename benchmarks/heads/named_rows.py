@@ -19,7 +19,7 @@ from benchmarks.heads.figures import Row, auc, difference_row, of_photos, row
 from benchmarks.heads.named import Named
 from benchmarks.heads.pooled import MEAN, POOLED, WHOLE, Pooled, opaque
 from benchmarks.heads.probes import Answers, linear_probe, neighbours
-from benchmarks.heads.settings import DRAW, OURS
+from benchmarks.heads.settings import CHOSEN, DRAW, OURS
 
 PART = "classification"
 ACCURACY, AUC, CONCEPTS, WEIGHTS, LOST, ACTIVE = (
@@ -62,20 +62,34 @@ class NamedRows:
         return rows, probes[best], best
 
     def of_kind(
-        self, kind: Sequence[Pooled], names: Sequence[np.ndarray | None], probe: Answers, texts: Tensor
-    ) -> list[Row]:
-        """The rows of one kind of dictionary, all its seeds; `probe` is what it is held against, `names` says
-        of each which concepts have a name (None: they were not named)."""
-        spec = kind[0].made.spec
+        self,
+        kind: Sequence[Sequence[Pooled]],
+        names: Sequence[np.ndarray | None],
+        probe: Answers,
+        texts: Tensor,
+    ) -> tuple[list[Row], list[HeadAnswers]]:
+        """The rows of one kind of dictionary, and what its heads answered.
+
+        kind: of every seed the codes that each fold is read by; probe: what the heads are held against; names: of each
+        seed which concepts have a name (None: they were not named).
+        """
+        spec = kind[0][0].made.spec
         by = f"{HEADS}, {spec.name}"
         answers = [head_answers(self.named, *one) for one in zip(kind, names, strict=True)]
         rows = [*self._measured(by, answers), *self._against(by, answers, probe), *self._reasons(by, answers)]
-        if spec.of == "patches":
-            decoded = [by_text(decoded_means(pooled), texts, self.named) for pooled in kind]
+        if spec.of == "patches" and not spec.own:
+            decoded = [by_text(decoded_means(pooled[0]), texts, self.named) for pooled in kind]
             rows += self._measured(f"{TEXT}, {spec.name}", decoded)
         if spec.name == OURS:
             rows.append(self._null(by, SHUFFLED, shuffled_accuracy(self.named, kind[0], answers[0].chosen)))
-        return [*rows, self._plain(by, ACTIVE, [pooled.active for pooled in kind])]
+        active = [float(np.mean([fold.active for fold in pooled])) for pooled in kind]
+        return [*rows, self._plain(by, ACTIVE, active)], answers
+
+    def better(self, general: Sequence[HeadAnswers], own: Sequence[HeadAnswers], probe: Answers) -> list[Row]:
+        """The rows of heads on the dictionary that is the better on held-out training photographs, seed by seed."""
+        by = f"{HEADS}, {CHOSEN}"
+        answers = [max(pair, key=lambda one: one.inner) for pair in zip(general, own, strict=True)]
+        return [*self._measured(by, answers), *self._against(by, answers, probe), *self._reasons(by, answers)]
 
     def _measured(self, by: str, answers: Sequence[Answers]) -> list[Row]:
         draws = of_photos(self.tested, len(answers))

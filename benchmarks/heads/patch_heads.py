@@ -1,7 +1,8 @@
 """Linear heads on patches: logistic regression on features or codes, its strength chosen on training photographs.
 
 In: masked photographs and a way to read their patches as rows. Out: `PatchHead`, from rows to a score for each class.
-All heads have one solver (L-BFGS with an L2 penalty) and features of unit scale, so that they differ in what they read.
+All heads have one solver (L-BFGS with an L2 penalty). Opaque features are scaled to unit size, codes half way there, as
+`insight.heads` does by default.
 """
 
 from __future__ import annotations
@@ -92,9 +93,10 @@ def shuffled(patches: Patches) -> Patches:
 
 
 def _scale(rows: Rows) -> np.ndarray:
-    """Root mean square of each feature; 1 for those that are always 0."""
+    """Root mean square of each feature, of codes its geometric mean with the largest; 1 for those that are always 0."""
     squares = np.square(rows).mean(0) if isinstance(rows, np.ndarray) else rows.power(2).mean(0)
     scale = np.sqrt(np.asarray(squares, dtype=np.float64)).ravel()
+    scale = scale if isinstance(rows, np.ndarray) else np.sqrt(scale * scale.max())
     return np.where(scale > 0, scale, 1).astype(np.float32)
 
 

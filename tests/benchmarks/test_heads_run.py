@@ -49,7 +49,7 @@ def options(data: Path, tmp_path: Path) -> list[str]:
                 (tmp_path / "lungs" / split / name).mkdir(parents=True, exist_ok=True)
                 Image.fromarray(mask).save(tmp_path / "lungs" / split / name / f"{i}.png")
     folders = [f"--data={data}", f"--work={tmp_path / 'work'}"]
-    return [*folders, "--quick", "--backbone=openclip:insight-tiny-heads/", "--concepts=128", "--steps=20"]
+    return [*folders, "--quick", "--backbone=openclip:insight-tiny-heads/", "--concepts=256", "--steps=20"]
 
 
 def run(benchmark: Any, options: list[str], tmp_path: Path) -> dict:

@@ -56,16 +56,18 @@ class Spread:
         if scale not in ("std", "sqrt"):
             raise InsightError(f"scale: expected 'max', 'std', 'sqrt' or None, found {scale!r}")
         deviation = np.sqrt(self.squares / self.weight)
-        deviation = np.where(deviation <= ROUNDING * np.abs(self.mean), 1.0, deviation)
-        return np.sqrt(deviation) if scale == "sqrt" else deviation
+        constant = deviation <= ROUNDING * np.abs(self.mean)
+        if scale == "sqrt":
+            deviation = np.sqrt(deviation * deviation.max())
+        return np.where(constant, 1.0, deviation)
 
 
 def feature_scale(x: csr_array, weight: Float64[np.ndarray, " n"], scale: Scale) -> Float64[np.ndarray, " F"]:
     """The scale of each feature over the rows of positive weight.
 
     "max": its largest magnitude. "std": its (weighted) standard deviation; the mean is not taken off the rows, which
-    stay sparse, as scikit-learn's `StandardScaler(with_mean=False)` does. "sqrt": the square root of that, half way to
-    none: a rare concept is not blown up to the size of a common one, and not left so small that only common ones count.
-    None: 1. A feature that is constant (for "max": always 0) has scale 1. `InsightError` for another word.
+    stay sparse, as scikit-learn's `StandardScaler(with_mean=False)` does. "sqrt": the geometric mean of that and the
+    largest one: a rare concept is not blown up to the size of a common one, and not left so small that only common ones
+    count. None: 1. A feature that is constant (for "max": always 0) has scale 1. `InsightError` for another word.
     """
     return Spread.of(x, weight).scale(scale)

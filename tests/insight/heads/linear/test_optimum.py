@@ -57,7 +57,7 @@ def test_weights_offsets_and_soft_targets_count(n_classes: int) -> None:
 def test_weights_are_in_raw_units_whatever_features_are_divided_by(scale: str, n_classes: int) -> None:
     x, y = made_up(n_classes, seed=3)
     deviation = x.toarray().std(0)
-    divisor = {"max": np.abs(x.toarray()).max(0), "std": deviation, "sqrt": np.sqrt(deviation)}[scale]
+    divisor = {"max": np.abs(x.toarray()).max(0), "std": deviation, "sqrt": np.sqrt(deviation * deviation.max())}[scale]
     np.testing.assert_allclose(feature_scale(x, np.ones(len(y)), scale), divisor, rtol=1e-12)
     fit = fit_linear(x, y, n_classes, alpha=0.02, scale=scale, tol=TOL)
     assert dense_of(x, y, n_classes, fit, divisor=divisor).violation(fit.coef, fit.intercept) <= 1.01 * TOL
