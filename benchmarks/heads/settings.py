@@ -57,9 +57,9 @@ published settings are for runs a hundred times as long."""
 FEW_VECTORS: dict[str, Any] = {"batch_size": 512, "dead_after_tokens": 512 * (STEPS // 20 + 1)}
 """What the autoencoder of image vectors has instead: a published batch would be nearly all there are."""
 
-OURS, OWN = "ours", "ours, own photographs"
-CHOSEN = "ours, the better on training photographs"
-"""Of the two before, seed by seed."""
+OURS, OWN = "ours", "ours on own photographs"
+CHOSEN = "ours by training photographs"
+"""Of the two before, seed by seed, the one of better accuracy on training photographs that were held out."""
 SPECS = (
     Spec(OURS, "ours"),
     Spec(OWN, "ours", own=True),
