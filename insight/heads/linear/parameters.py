@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from sae.errors import InsightError
 
+from .fit import LinearFit
+
 
 def check_parameters(l1_ratio: float, tol: float, most: int) -> None:
     """`InsightError` unless the ratio is from 0 to 1, the tolerance above 0 and at least one step allowed."""
@@ -24,3 +26,10 @@ def check_alphas(alphas: Sequence[float]) -> None:
     for alpha in alphas:
         if not 0 < alpha < float("inf"):
             raise InsightError(f"alpha: expected a number above 0, found {alpha}")
+
+
+def check_start(start: LinearFit | None, n_features: int, n_classes: int) -> None:
+    """`InsightError` for a fit of another shape."""
+    expected = (1 if n_classes == 2 else n_classes, n_features)
+    if start is not None and start.coef.shape != expected:
+        raise InsightError(f"start: expected weights of shape {expected}, found {start.coef.shape}")

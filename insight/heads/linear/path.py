@@ -12,10 +12,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
-from sae.errors import InsightError
-
 from .fit import LinearFit
-from .parameters import check_alphas, check_parameters
+from .parameters import check_alphas, check_parameters, check_start
 from .problem import Problem, read_problem
 from .scaling import Scale
 from .solver import State, null_state, solve, state_at
@@ -145,10 +143,8 @@ def _alpha_max(null: State, l1_ratio: float) -> float:
 
 
 def _state_of(fit: LinearFit, problem: Problem) -> State:
-    expected = (problem.n_rows_of_weights, problem.x.shape[1])
-    if fit.coef.shape != expected:
-        raise InsightError(f"start: expected weights of shape {expected}, found {fit.coef.shape}")
-    intercept = fit.intercept if problem.fit_intercept else np.zeros(expected[0])
+    check_start(fit, problem.x.shape[1], problem.n_classes)
+    intercept = fit.intercept if problem.fit_intercept else np.zeros_like(fit.intercept)
     return state_at(problem, fit.coef * problem.scale, intercept, 1.0, 1.0)
 
 

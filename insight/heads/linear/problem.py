@@ -107,19 +107,13 @@ def read_problem(
     if n_classes < 2:
         raise InsightError(f"y: expected two classes or more, found {n_classes}")
     labels, targets = read_targets(y, n, n_classes)
-    weight = np.ones(n) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-    if weight.shape != (n,) or not np.isfinite(weight).all() or (weight < 0).any() or not weight.sum() > 0:
-        raise InsightError(
-            f"sample_weight: expected {n} finite numbers, none below 0 and not all 0, found {_described(weight)}"
-        )
+    weight = read_weights(sample_weight, n)
+    if not weight.sum() > 0:
+        raise InsightError("sample_weight: expected a number above 0, found 0 for all rows")
     mass = weight @ np.asarray(targets) if labels is None else np.bincount(labels, weight, n_classes)
     check_classes(mass, fit_intercept)
+    offset = read_offset(offset, n, n_classes)
     if offset is not None:
-        offset = np.asarray(offset, dtype=np.float64)
-        if offset.shape != (n, n_classes) or not np.isfinite(offset).all():
-            raise InsightError(
-                f"offset: expected finite numbers of shape ({n}, {n_classes}), found {_described(offset)}"
-            )
         offset = np.ascontiguousarray((offset[:, 1:] - offset[:, :1] if n_classes == 2 else offset).T)
     if targets is not None:
         targets = np.ascontiguousarray((targets[:, 1:] if n_classes == 2 else targets).T)
@@ -162,6 +156,24 @@ def read_targets(
             f"y: expected class numbers from 0 to {n_classes - 1}, found {labels.min()} to {labels.max()}"
         )
     return labels, None
+
+
+def read_weights(weight: np.ndarray | None, n: int) -> Float64[np.ndarray, " n"]:
+    """The weight of each row, 1 where none is given."""
+    weight = np.ones(n) if weight is None else np.asarray(weight, dtype=np.float64)
+    if weight.shape != (n,) or not np.isfinite(weight).all() or (weight < 0).any():
+        raise InsightError(f"sample_weight: expected {n} finite numbers, none below 0, found {_described(weight)}")
+    return weight
+
+
+def read_offset(offset: np.ndarray | None, n: int, n_classes: int) -> Float64[np.ndarray, "n C"] | None:
+    """The fixed logits of each row, or None."""
+    if offset is None:
+        return None
+    offset = np.asarray(offset, dtype=np.float64)
+    if offset.shape != (n, n_classes) or not np.isfinite(offset).all():
+        raise InsightError(f"offset: expected finite numbers of shape ({n}, {n_classes}), found {_described(offset)}")
+    return offset
 
 
 def check_classes(mass: Float64[np.ndarray, " C"], fit_intercept: bool) -> None:

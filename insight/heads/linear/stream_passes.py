@@ -34,6 +34,10 @@ class Batch:
     turned: Tensor
     """Sparse [F, b]."""
     targets: Float64[Tensor, "b rows"]
+    share: Float64[Tensor, "b 1"]
+    """Of the weight of all rows."""
+    offset: Float64[Tensor, "b rows"] | float
+    """Fixed logits."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,12 @@ class Passes:
         mean = self.moments.scaled_mean if self.fit_intercept else np.zeros_like(self.moments.scaled_mean)
         return torch.from_numpy(mean)[:, None].to(self.device)
 
-    def start(self) -> tuple[Float64[Tensor, "F rows"], Float64[Tensor, " rows"]]:
-        """Weights 0, and the intercept that is best then."""
+    def start(self, fit: LinearFit | None) -> tuple[Float64[Tensor, "F rows"], Float64[Tensor, " rows"]]:
+        """Those of a fit; without one weights 0, and the intercept that is best then (without offsets)."""
+        if fit is not None:
+            weights = torch.from_numpy((fit.coef * self.moments.scale).T.copy()).to(self.device)
+            intercept = torch.from_numpy(fit.intercept).to(self.device)
+            return weights, intercept + (self.centre * weights).sum(0) if self.fit_intercept else intercept * 0
         weights = torch.zeros(len(self.moments.scale), self.rows, dtype=torch.float64, device=self.device)
         intercept = torch.zeros(self.rows, dtype=torch.float64)
         if self.fit_intercept:
@@ -76,11 +84,11 @@ class Passes:
         gradient, curvature = torch.zeros_like(weights), torch.zeros_like(weights)
         pull, bend = torch.zeros_like(intercept), torch.zeros_like(intercept)
         for batch in self._read(epoch):
-            logits = batch.x @ weights + (intercept - (centre * weights).sum(0))
+            logits = batch.x @ weights + (intercept - (centre * weights).sum(0)) + batch.offset
             probabilities = self._probabilities(logits)
-            residuals = (probabilities - batch.targets) / n
-            spread = probabilities * (1 - probabilities) / n
-            loss += float(self._losses(logits, batch.targets).sum()) / n
+            residuals = (probabilities - batch.targets) * batch.share
+            spread = probabilities * (1 - probabilities) * batch.share
+            loss += float(self._losses(logits, batch.targets) @ batch.share[:, 0])
             gradient += batch.turned @ residuals
             curvature += _squared(batch.turned) @ spread
             pull += residuals.sum(0)
@@ -121,8 +129,10 @@ class Passes:
         shift = at.intercept - (centre * at.weights).sum(0)
         for batch in self._read(at.epoch):
             logits = batch.x @ torch.cat([weights, at.weights], 1)
-            here = self._probabilities(logits[:, : self.rows] + (intercept - (centre * weights).sum(0)))
-            change = (here - self._probabilities(logits[:, self.rows :] + shift)) / len(here)
+            moved_shift = intercept - (centre * weights).sum(0)
+            here = self._probabilities(logits[:, : self.rows] + moved_shift + batch.offset)
+            there = self._probabilities(logits[:, self.rows :] + shift + batch.offset)
+            change = (here - there) * (batch.share * (self.moments.n / len(here)))
             pull = change.sum(0)
             gradient = batch.turned @ change - centre * pull + at.gradient + l2 * weights
             moved = weights - length * gradient
@@ -149,11 +159,18 @@ class Passes:
 
     def _read(self, epoch: int) -> Iterator[Batch]:
         scale = self.moments.scale
-        for x, targets in read_batches(self.batches, epoch, len(scale), self.moments.n_classes):
+        for batch in read_batches(self.batches, epoch, len(scale), self.moments.n_classes):
+            x, targets, offset = batch.x, batch.targets, batch.offset
             scaled = csr_array((x.data / scale[x.indices], x.indices, x.indptr), shape=x.shape)
-            own = np.ascontiguousarray(targets[:, 1:]) if self.rows == 1 else targets
+            if self.rows == 1:
+                targets = np.ascontiguousarray(targets[:, 1:])
+                offset = None if offset is None else offset[:, 1:] - offset[:, :1]
             yield Batch(
-                self._on_device(scaled), self._on_device(scaled.T.tocsr()), torch.from_numpy(own).to(self.device)
+                self._on_device(scaled),
+                self._on_device(scaled.T.tocsr()),
+                torch.from_numpy(targets).to(self.device),
+                torch.from_numpy(batch.weight[:, None] / self.moments.weight).to(self.device),
+                0.0 if offset is None else torch.from_numpy(offset).to(self.device),
             )
 
     def _on_device(self, rows: csr_array) -> Tensor:

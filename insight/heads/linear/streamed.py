@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
 from .fit import LinearFit
-from .parameters import check_alphas, check_parameters
+from .parameters import check_alphas, check_parameters, check_start
 from .scaling import Scale
 from .stream_data import Batches, read_moments
 from .stream_passes import Passes
@@ -45,6 +45,7 @@ def fit_streamed(
     device: torch.device | str = "cpu",
     checkpoint: Path | str | None = None,
     progress: bool = True,
+    start: LinearFit | None = None,
 ) -> LinearFit:
     """Nearly the optimum of `fit_linear`'s objective, from batches.
 
@@ -55,6 +56,7 @@ def fit_streamed(
         device: where batches are worked on, in float64.
         checkpoint: a folder that holds the state after every epoch. A run that was stopped goes on from there as if it
             had not been; the folder of another run is refused.
+        start: a fit to begin at, of some of the rows, say.
 
     The result is the best epoch's, with its exact objective and violation; above `tol` it is not `converged` and a
     ConvergenceWarning is given. On one device the same batches give the same bits. `InsightError` for bad batches,
@@ -63,12 +65,13 @@ def fit_streamed(
     check_parameters(l1_ratio, tol, epochs)
     check_alphas([alpha])
     moments = read_moments(batches, n_features, n_classes, scale, fit_intercept)
+    check_start(start, n_features, n_classes)
     passes = Passes(batches, moments, alpha, l1_ratio, fit_intercept, torch.device(device))
     settings = {"alpha": alpha, "l1_ratio": l1_ratio, "fit_intercept": fit_intercept, "scale": scale}
     store = None if checkpoint is None else StreamCheckpoint(Path(checkpoint), {**settings, **moments.summary()})
     best = None if store is None else store.load(passes.device)
     if best is None:
-        best = passes.snapshot(*passes.start(), epoch=0, step=FIRST_STEP)
+        best = passes.snapshot(*passes.start(start), epoch=0, step=FIRST_STEP)
     with tqdm(total=epochs, initial=best.epoch, desc="epochs", disable=not progress) as bar:
         while best.violation > tol and best.epoch < epochs:
             found = passes.snapshot(*passes.steps(best), epoch=best.epoch + 1, step=best.step * FASTER)

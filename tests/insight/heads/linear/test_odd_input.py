@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
-from insight.heads.linear import fit_linear, fit_path
+from insight.heads.linear import alpha_max, fit_linear, fit_path
 from sae.errors import InsightError
 from tests.insight.heads.linear.problems import made_up
 
@@ -21,6 +21,17 @@ def test_features_that_say_nothing_get_no_weight(scale: str | None) -> None:
     fit = fit_linear(more, y, 3, scale=scale, **EXACT)
     assert not fit.coef[:, -3:].any()
     np.testing.assert_allclose(fit.coef[:, :-3], fit_linear(x, y, 3, scale=scale, **EXACT).coef, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("stronger", [1, 100])
+def test_a_penalty_that_leaves_no_weight_leaves_none_without_an_intercept_too(n_classes: int, stronger: float) -> None:
+    x, y = made_up(n_classes, seed=37)
+    strongest = alpha_max(x, y, n_classes, l1_ratio=0.9, fit_intercept=False)
+    fit = fit_linear(x, y, n_classes, alpha=stronger * strongest, l1_ratio=0.9, fit_intercept=False)
+    assert fit.converged
+    assert not fit.coef.any()
+    assert not fit.intercept.any()
 
 
 def test_explicit_zeros_and_entries_given_twice_change_nothing() -> None:

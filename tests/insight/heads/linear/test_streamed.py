@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
-from insight.heads.linear import Batches, fit_linear, fit_streamed
+from insight.heads.linear import Batches, Rows, fit_linear, fit_streamed
 from sae.errors import InsightError
 from tests.insight.heads.linear.problems import Dense, made_up
 
@@ -37,6 +37,33 @@ def test_it_agrees_with_the_exact_optimum(n_classes: int, scale: str | None, fit
     np.testing.assert_allclose(streamed.probabilities(x), exact.probabilities(x), atol=5e-3)
     big = np.abs(exact.coef) > 0.02 * np.abs(exact.coef).max()
     assert (streamed.coef[big] != 0).all()
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_rows_carry_weights_and_fixed_logits(n_classes: int) -> None:
+    x, y = made_up(n_classes, n=1000, seed=46)
+    rng = np.random.default_rng(47)
+    weight = rng.uniform(0.2, 3, 1000) * (rng.random(1000) < 0.9)
+    weight[:n_classes] = 1
+    weight[100:150] = 0  # a whole batch without weight
+    offset = rng.normal(0, 2, (1000, n_classes))
+    settings = {"alpha": 0.01, "l1_ratio": 0.8}
+    exact = fit_linear(x, y, n_classes, sample_weight=weight, offset=offset, tol=1e-6, **settings)
+
+    def batches(epoch: int) -> Iterator[Rows]:
+        for start in np.random.default_rng(epoch).permutation(20) * 50:
+            rows = slice(start, start + 50)
+            yield Rows(x[rows], y[rows], weight[rows], offset[rows])
+
+    more = {"tol": 1e-3, "epochs": 100, "progress": False, **settings}
+    streamed = fit_streamed(batches, x.shape[1], n_classes, **more)
+    assert streamed.converged
+    assert exact.objective - 1e-10 <= streamed.objective <= exact.objective + 1e-5
+    np.testing.assert_allclose(streamed.probabilities(x, offset), exact.probabilities(x, offset), atol=5e-3)
+    again = fit_streamed(batches, x.shape[1], n_classes, start=exact, **more)
+    assert again.iterations == 0  # it began where it was to end
+    np.testing.assert_allclose(again.coef, exact.coef, atol=1e-12)
+    np.testing.assert_allclose(again.intercept, exact.intercept, atol=1e-9)
 
 
 def test_its_objective_and_violation_are_exact() -> None:
@@ -98,6 +125,14 @@ def test_wrong_batches_are_refused() -> None:
         fit_streamed(in_batches(x, y), 29, **settings)
     with pytest.raises(InsightError, match="found one"):
         fit_streamed(in_batches(x, np.zeros_like(y)), 30, **settings)
+    with pytest.raises(InsightError, match="sample_weight: expected 200"):
+        fit_streamed(lambda epoch: [Rows(x, y, weight=np.ones(199))], 30, **settings)
+    with pytest.raises(InsightError, match="above 0, found none"):
+        fit_streamed(lambda epoch: [Rows(x, y, weight=np.zeros(200))], 30, **settings)
+    with pytest.raises(InsightError, match="offset"):
+        fit_streamed(lambda epoch: [Rows(x, y, offset=np.full((200, 3), np.nan))], 30, **settings)
+    with pytest.raises(InsightError, match="start"):
+        fit_streamed(in_batches(x, y), 30, start=fit_linear(x[:, :29], y, 3, alpha=0.01), **settings)
     lengths = iter([200, 150])
 
     def fewer(epoch: int) -> Iterator[tuple[csr_array, np.ndarray]]:
