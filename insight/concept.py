@@ -58,6 +58,11 @@ class Concept:
         return self.name or f"concept {self.id}"
 
     @property
+    def guessed(self) -> str:
+        """The title, of a concept without a name with its best guess: "concept 812 (wheel?)"."""
+        return self.title if self.name or not self.alternatives else f"{self.title} ({self.alternatives[0]}?)"
+
+    @property
     def shown(self) -> bool:
         """Whether it is listed as a concept of its own."""
         return not self.hidden and self.merged_into is None

@@ -103,11 +103,11 @@ def fit(
         print(f"{unlabelled:,} of {len(images.labels):,} images have no label and are left out", file=sys.stderr)
     learn, hold, whole = _parts(images, data, split, seed)
     labels = np.array(images.labels, dtype=object)
-    head.fit(images.rows[learn], labels[learn].astype(str))
-    said = _worth(head, images.rows[hold], labels[hold].astype(str)) if len(hold) else "no image to measure it on"
+    head.fit(images.at(learn), labels[learn].astype(str))
+    said = _worth(head, images.at(hold), labels[hold].astype(str)) if len(hold) else "no image to measure it on"
     if whole:
         kept = np.sort(np.concatenate([learn, hold]))
-        head.fit(images.rows[kept], labels[kept].astype(str))
+        head.fit(images.at(kept), labels[kept].astype(str))
     head.save(out, model_place=model if model in shipped_models() else model_folder(model).resolve())
     weights = (head.coef_ != 0).reshape(len(head.coef_), -1, loaded.sae.n_concepts).any(1)
     print(
@@ -268,11 +268,14 @@ def _parts(images: LabelledRows, data: str, split: str | None, seed: int) -> tup
 
 def _worth(head: ConceptClassifier, rows: csr_array, labels: np.ndarray) -> str:
     """What a head is worth on images it has not seen."""
+    import numpy as np
+
     from ..evaluation.sparsity import concepts_to_reach
     from ..heads.defaults import SHARE
+    from ..heads.row_store import in_parts
 
     accuracy = head.score(rows, labels)
-    needed = concepts_to_reach(head.contributions(rows)[0], SHARE).mean()
+    needed = np.concatenate([concepts_to_reach(head.contributions(part)[0], SHARE) for part in in_parts(rows)]).mean()
     images = f"{len(labels):,} images"
     return f"{accuracy:.1%} of {images} right; {needed:.1f} concepts make {SHARE:.0%} of what speaks for a decision"
 
@@ -293,7 +296,7 @@ def _print(explanation: ClassExplanation) -> None:
         print(f"  {probability:7.1%}  {name} (logit {logit:+.3f})")
     print(f"what speaks for and against {explanation.target}:")
     for item in explanation.contributions[:20]:
-        print(f"  {item.contribution:+8.3f}  {item.title} ({item.id}){' (edited)' if item.edited else ''}")
+        print(f"  {item.contribution:+8.3f}  {item.guessed} [{item.id}]{' (edited)' if item.edited else ''}")
     rest = explanation.contributions[20:]
     if rest:
         print(f"  {sum(item.contribution for item in rest):+8.3f}  {len(rest)} others")

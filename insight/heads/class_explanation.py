@@ -40,11 +40,13 @@ class Contribution:
 
     `contribution` is the sum of value · weight over `terms`: the concept's features, and those of concepts that were
     merged into it. `activation` is the maximum of `map` [h, w], its activation on each patch. `title` is its name, or
-    its number where it has none or a person hid it: hidden concepts count like all others.
+    its number where it has none or a person hid it: hidden concepts count like all others. `guessed` is the title with
+    the best guess behind a number: "concept 812 (wheel?)".
     """
 
     id: int
     title: str
+    guessed: str
     contribution: float
     activation: float
     terms: tuple[Term, ...]
@@ -60,6 +62,7 @@ class Contribution:
         return {
             "id": self.id,
             "title": self.title,
+            "guessed": self.guessed,
             "contribution": self.contribution,
             "activation": round(self.activation, 5),
             "terms": [[term.concept, term.feature, term.value, term.weight] for term in self.terms],

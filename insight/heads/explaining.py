@@ -64,6 +64,7 @@ def explain_photo(
             Contribution(
                 id=entry.id,
                 title=_title(entry),
+                guessed=_number(entry) if entry.hidden else entry.guessed,
                 contribution=float(sign * effects[k, row]),
                 activation=float(maps[k].max()),
                 terms=parts,
@@ -94,7 +95,11 @@ def _target(concept: Concept) -> int:
 
 
 def _title(concept: Concept) -> str:
-    return f"concept {concept.id}" if concept.hidden else concept.title
+    return _number(concept) if concept.hidden else concept.title
+
+
+def _number(concept: Concept) -> str:
+    return f"concept {concept.id}"
 
 
 def _maps(codes: SparseCodes, shown: np.ndarray, active: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

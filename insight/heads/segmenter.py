@@ -190,7 +190,7 @@ class ConceptSegmenter:
     def _titles(self) -> tuple[str | None, ...]:
         """What each concept is shown as; None for those that an edit hides."""
         concepts = self.model.concepts
-        return tuple(None if shown < 0 else concepts[shown].title for shown in shown_as(concepts).tolist())
+        return tuple(None if shown < 0 else concepts[shown].guessed for shown in shown_as(concepts).tolist())
 
     def _check(self) -> None:
         if not (np.isfinite(self.temperature) and self.temperature > 0):

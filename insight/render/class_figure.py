@@ -44,7 +44,8 @@ def draw_class_explanation(explanation: ClassExplanation, path: Path, *, most: i
         panel.set_axis_off()
     for panel, item in zip(panels, shown):
         panel.imshow(spotlight(explanation.photo, item.map / max(item.activation, 1e-12)))
-        panel.set_title(_shorten(item.title, 26), fontsize=11, fontweight="bold", loc="left", pad=15, parse_math=False)
+        title = _shorten(item.guessed, 28)
+        panel.set_title(title, fontsize=11, fontweight="bold", loc="left", pad=15, parse_math=False)
         text = panel.text(0, 1.015, f"{item.contribution:+.2f} · activation {item.activation:.2f}", va="bottom")
         text.set(transform=panel.transAxes, fontsize=8, color=_colour(item.contribution))
     said = "the fewest" if explanation.least.exact else "few"
@@ -62,7 +63,7 @@ def draw_class_explanation(explanation: ClassExplanation, path: Path, *, most: i
 def _bars(panel: Axes, explanation: ClassExplanation) -> None:
     """The strongest contributions, all others as one bar, and the intercept; together they are the logit."""
     items = explanation.contributions[:BARS]
-    bars = [(_shorten(item.title, 24), item.contribution, _colour(item.contribution)) for item in items]
+    bars = [(_shorten(item.guessed, 26), item.contribution, _colour(item.contribution)) for item in items]
     rest = [item.contribution for item in explanation.contributions[BARS:]]
     if rest:
         bars.append((f"{len(rest)} others", sum(rest), PLAIN))
