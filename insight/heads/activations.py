@@ -31,7 +31,7 @@ from ..data import open_source
 from ..data.decode import BadImage, decode, to_rgb
 from .defaults import ROWS_IN_MEMORY
 from .pooling import Pooling, n_features, pool
-from .row_store import RowStore
+from .row_store import RowStore, rows_at
 
 if TYPE_CHECKING:
     from ..data import ImageSource
@@ -50,6 +50,10 @@ class LabelledRows:
     ids: list[str]
     splits: list[str | None]
     skipped: dict[str, str] = field(default_factory=dict)
+
+    def at(self, places: np.ndarray) -> csr_array:
+        """Some of the rows, in files where all of them are."""
+        return rows_at(self.rows, places, ROWS_IN_MEMORY)
 
 
 def is_activations(X: Any) -> bool:
@@ -75,9 +79,9 @@ def labelled(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
         return X, y, sample_weight
     if not kept:
         raise InsightError(f"expected labelled images, found {len(y)} without a label; give y, or label them")
-    X = X if issparse(X) else np.asarray(X)
+    taken = rows_at(X, np.array(kept), ROWS_IN_MEMORY) if issparse(X) else np.asarray(X)[kept]
     weight = None if sample_weight is None else np.asarray(sample_weight)[kept]
-    return X[kept], [y[place] for place in kept], weight
+    return taken, [y[place] for place in kept], weight
 
 
 def pool_cache(
@@ -85,15 +89,14 @@ def pool_cache(
     dictionary: Dictionary,
     pooling: Pooling,
     *,
-    memory: int = ROWS_IN_MEMORY,
     progress: bool = True,
 ) -> csr_array:
     """Rows [n, F] of the images of a cache, read once from front to back.
 
-    An image takes 8 bytes for each of its concepts (16 with "max+mean"), some kilobytes; above `memory` bytes the rows
-    are mapped from temporary files. In a cache that keeps some patches of each image, those are pooled.
+    An image takes 8 bytes for each of its concepts (16 with "max+mean"), some kilobytes; above `ROWS_IN_MEMORY` bytes
+    the rows are mapped from temporary files. In a cache that keeps some patches of each image, those are pooled.
     """
-    store = RowStore(n_features(dictionary.n_concepts, pooling), memory)
+    store = RowStore(n_features(dictionary.n_concepts, pooling), ROWS_IN_MEMORY)
     with tqdm(total=cache.n_images, desc="concepts", unit=" images", disable=not progress, delay=2) as bar:
         for _, features in cache.scan():
             pooled = pool(dictionary.encode(features), cache.tokens_per_image, pooling)

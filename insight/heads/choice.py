@@ -6,8 +6,8 @@ In: rows, classes, weights. Out: an `AccuracyPath`, and the fit at the penalty i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -25,43 +25,51 @@ HALVINGS = 12
 """Steps towards the weakest penalty that leaves few enough concepts: to within 0.2 % of one 1,000 times as strong."""
 
 
+OfRows: TypeAlias = Callable[[csr_array], Float64[np.ndarray, "b C"]]
+"""What follows from rows [b, F], a number a class."""
+
+
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """What a head learns from. x: [n, F]; y: class numbers [n], or soft targets [n, C]; weight: [n] or None; offset:
-    fixed logits [n, C] or None."""
+    """What a head learns from. x: [n, F]; y: class numbers [n]; weight: [n] or None; offset: fixed logits, or None;
+    soft: targets that are learnt instead of y, which then is the likeliest class, or None. What is a number for each
+    image and class is worked out when it is asked for: of many images it would not fit into memory."""
 
     x: csr_array
-    y: np.ndarray
+    y: Int64[np.ndarray, " n"]
     n_classes: int
     weight: Float64[np.ndarray, " n"] | None = None
-    offset: Float64[np.ndarray, "n C"] | None = None
-
-    @property
-    def classes(self) -> Int64[np.ndarray, " n"]:
-        """The class of each image; of soft targets the likeliest."""
-        return self.y if self.y.ndim == 1 else self.y.argmax(1)
+    offset: OfRows | None = None
+    soft: OfRows | None = None
 
     def take(self, index: np.ndarray) -> Examples:
         """Some of the images."""
         weight = None if self.weight is None else self.weight[index]
-        offset = None if self.offset is None else self.offset[index]
-        return Examples(self.x[index], self.y[index], self.n_classes, weight, offset)
+        return replace(self, x=self.x[index], y=self.y[index], weight=weight)
+
+    def targets(self) -> np.ndarray:
+        """Class numbers [n], or soft targets [n, C]."""
+        return self.y if self.soft is None else self.soft(self.x)
+
+    def fixed(self) -> Float64[np.ndarray, "n C"] | None:
+        """The logits that the head adds to."""
+        return None if self.offset is None else self.offset(self.x)
 
     def fit(self, alpha: float, settings: dict[str, Any]) -> LinearFit:
         """The optimum at one penalty."""
-        weight, offset = self.weight, self.offset
-        return fit_linear(self.x, self.y, self.n_classes, alpha=alpha, sample_weight=weight, offset=offset, **settings)
+        return fit_linear(*self._problem(), alpha=alpha, sample_weight=self.weight, offset=self.fixed(), **settings)
 
     def strongest(self, settings: dict[str, Any]) -> float:
         """The penalty from which on all weights are 0."""
         kept = {name: settings[name] for name in ("l1_ratio", "fit_intercept", "scale")}
-        weight, offset = self.weight, self.offset
-        return alpha_max(self.x, self.y, self.n_classes, sample_weight=weight, offset=offset, **kept)
+        return alpha_max(*self._problem(), sample_weight=self.weight, offset=self.fixed(), **kept)
 
     def path(self, settings: dict[str, Any], alphas: list[float] | None = None) -> list[LinearFit]:
         """The optima along a path of penalties, strongest first."""
-        weight, offset = self.weight, self.offset
-        return fit_path(self.x, self.y, self.n_classes, alphas=alphas, sample_weight=weight, offset=offset, **settings)
+        return fit_path(*self._problem(), alphas=alphas, sample_weight=self.weight, offset=self.fixed(), **settings)
+
+    def _problem(self) -> tuple[csr_array, np.ndarray, int]:
+        return self.x, self.targets(), self.n_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +143,7 @@ def accuracy_path(
     if examples.weight is not None:
         examples = examples.take(np.flatnonzero(examples.weight > 0))
     parts: list[tuple[Examples, Examples]] = []
-    for train, held in held_out_parts(examples.classes, share, random_state):
+    for train, held in held_out_parts(examples.y, share, random_state):
         parts.append((examples.take(train), examples.take(held)))
         if sum(len(test.y) for _, test in parts) >= HELD_OUT:
             break
@@ -168,7 +176,7 @@ def _looked_at(head: Head, test: Examples, weight: np.ndarray) -> tuple[float, f
     classes = predicted(head.scores(test.x))
     needed = concepts_to_reach(head.contributions(test.x, classes)[0], SHARE)
     used = concepts_used(head)
-    return float(np.average(classes == test.classes, weights=weight)), float(needed.mean()), used.mean(), used.max()
+    return float(np.average(classes == test.y, weights=weight)), float(needed.mean()), used.mean(), used.max()
 
 
 def most_accurate(accuracy: np.ndarray, needed: np.ndarray, allowed: np.ndarray) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from PIL import Image
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -30,10 +30,12 @@ from .class_texts import Classes, ClassWords, class_vectors
 from .defaults import L1_RATIO, POOLING, SCALE, TEMPERATURE, VALIDATION
 from .head import Head, class_probabilities, predicted
 from .interventions import Interventions
+from .large import fit_large, is_large, sample
 from .linear import LinearFit, fit_linear
 from .linear.scaling import Scale
 from .parameters import check_parameters
 from .pooling import Pooling, n_features
+from .row_store import in_parts
 from .text_head import TextHead
 
 if TYPE_CHECKING:
@@ -59,7 +61,8 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
             columns of activations are: with "max+mean" the first half is the maximum of each concept and the second
             half its mean (an odd number of columns without a model: each is a concept of its own).
         alpha: strength of the penalty (`insight.heads.linear`); "auto": the one of best accuracy on held-out images
-            among those whose decisions rest on at most 25 concepts, then fitted on all images.
+            among those whose decisions rest on at most 25 concepts, then fitted on all images. Of more images than fit
+            into memory it is chosen on a sample, and all are fitted from batches (`insight.heads.large`).
         l1_ratio: share of the penalty that makes weights vanish.
         max_concepts: a class has a weight for so many concepts at most; the penalty is raised until that holds.
         prior: "text": few-shot; the classes' names give the logits to begin with (`zero_shot`), and the images teach
@@ -126,7 +129,7 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
     def fit_path(self, X: Any, y: Any = None, sample_weight: Any = None) -> AccuracyPath:
         """Accuracy on held-out images against the number of concepts. The classifier itself is left as it was."""
         other = clone(self)
-        return other._path(other._examples(X, y, sample_weight))
+        return other._path(other._manageable(other._examples(X, y, sample_weight)))
 
     def decision_function(self, X: Any) -> Float64[np.ndarray, "n ..."]:
         """Logits [n, C]; of two classes [n], the log-odds of the second."""
@@ -139,8 +142,7 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class of each image."""
-        numbers = predicted(self._head().scores(self._rows(X)))
-        return self.classes_[numbers]
+        return self.classes_[self._predicted(self._rows(X))]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Share of the images that are classified rightly; those without a label are left out."""
@@ -154,10 +156,7 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
         Of two classes the logit is the log-odds of that class. Concepts are those of the dictionary, edits or no.
         """
         head, rows = self._head(), self._rows(X)
-        if target is None:
-            numbers = predicted(head.scores(rows))
-        else:
-            numbers = np.broadcast_to(self._numbers(target), rows.shape[0])
+        numbers = self._predicted(rows) if target is None else np.broadcast_to(self._numbers(target), rows.shape[0])
         return head.contributions(rows, numbers)
 
     def explain(self, image: Path | str | Image.Image, target: Any = None) -> ClassExplanation:
@@ -202,11 +201,14 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
         alpha="auto" accuracy is agreement with the likeliest class. `InsightError` as of `zero_shot`.
         """
         teacher = cls.zero_shot(model, classes, **parameters)
-        rows = teacher._rows(X)
+        rows, said = teacher._rows(X), teacher._head().scores
         head = cls(model, **parameters)
         head.classes_, head.n_features_in_, head.text_ = teacher.classes_, teacher.n_features_in_, None
-        soft = class_probabilities(teacher._head().scores(rows))
-        head._learn(Examples(rows, soft, len(head.classes_)))
+
+        def soft(part: csr_array) -> Float64[np.ndarray, "b C"]:
+            return class_probabilities(said(part))
+
+        head._learn(Examples(rows, teacher._predicted(rows), len(head.classes_), soft=soft))
         return head
 
     def save(self, folder: Path | str, *, model_place: Path | str | None = None) -> None:
@@ -241,11 +243,19 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
         return fit_linear(nothing, numbers, len(self.classes_), alpha=1.0, offset=offset, scale=None).intercept
 
     def _learn(self, examples: Examples) -> None:
-        self.path_ = self._path(examples) if self.alpha == "auto" else None
+        exact = self._manageable(examples)
+        self.path_ = self._path(exact) if self.alpha == "auto" else None
         alpha = float(self.alpha) if self.path_ is None else float(self.path_.alpha[self.path_.chosen])
-        fit = fit_within(examples, alpha, self.max_concepts, self._head_of, self._settings())
+        found = self.max_concepts, self._head_of, self._settings()
+        fit = fit_within(exact, alpha, *found)
+        if exact is not examples:
+            fit = fit_large(examples, fit, *found, "cpu" if self.model is None else self.model.device)
         self.coef_, self.intercept_, self.alpha_ = fit.coef, fit.intercept, fit.alpha
         self.n_iter_, self.converged_ = max(1, fit.iterations), fit.converged
+
+    def _manageable(self, examples: Examples) -> Examples:
+        """The examples, or so many of them as the exact solver can take."""
+        return sample(examples, check_random_state(self.random_state)) if is_large(examples) else examples
 
     def _path(self, examples: Examples) -> AccuracyPath:
         state = check_random_state(self.random_state)
@@ -270,12 +280,8 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
         self.classes_, numbers = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InsightError(f"fit: expected images of at least two classes, found one class, {y[0]}")
-        self.text_, offset = None, None
-        if self.prior == "text":
-            self.text_ = self._text(self.classes_.tolist())
-            mean = rows[:, -self.text_.n_concepts :]
-            offset = self.text_.logits(mean, self.text_.lengths(mean))
-            offset = offset if offset.shape[1] > 1 else np.hstack([np.zeros_like(offset), offset])
+        self.text_ = self._text(self.classes_.tolist()) if self.prior == "text" else None
+        offset = None if self.text_ is None else self.text_.offset
         return Examples(rows, numbers, len(self.classes_), weight, offset)
 
     def _labelled(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
@@ -326,6 +332,11 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
     def _head(self) -> Head:
         check_is_fitted(self)
         return Head(self.coef_, self.intercept_, self._n_concepts(), self.text_)
+
+    def _predicted(self, rows: csr_array) -> Int64[np.ndarray, " n"]:
+        """The numbers of the likeliest classes; the logits are held for some rows at a time."""
+        head = self._head()
+        return np.concatenate([predicted(head.scores(part)) for part in in_parts(rows)])
 
     def _n_concepts(self) -> int:
         features = self.n_features_in_

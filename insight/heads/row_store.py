@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -10,6 +11,24 @@ from scipy.sparse import csr_array
 
 _INT32 = np.iinfo(np.int32).max
 _CHUNK = 1 << 22  # entries that are converted at a time
+PART = 4096
+"""Rows that are looked at together."""
+
+
+def in_parts(rows: csr_array) -> Iterator[csr_array]:
+    """The rows in order, some at a time."""
+    for start in range(0, max(1, rows.shape[0]), PART):
+        yield rows[start : start + PART]
+
+
+def rows_at(rows: csr_array, places: np.ndarray, memory: int) -> csr_array:
+    """Some of the rows. Of rows of more than `memory` bytes they lie in files, in float32 (`RowStore`)."""
+    if 8 * rows.nnz <= memory:
+        return rows[places]
+    store = RowStore(rows.shape[1], memory)
+    for start in range(0, len(places), PART):
+        store.append(rows[places[start : start + PART]])
+    return store.rows()
 
 
 class RowStore:

@@ -79,6 +79,12 @@ class TextHead:
         """The logits of photos; their lengths apart, because an intervention leaves them as they are."""
         return (np.asarray(mean @ self.weights) + self.intercept) / lengths[:, None]
 
+    def offset(self, x: csr_array) -> Float64[np.ndarray, "n C"]:
+        """The logits of rows [n, F], whose last m features are the means; with two classes 0 for the first."""
+        mean = x[:, -self.n_concepts :]
+        logits = self.logits(mean, self.lengths(mean))
+        return logits if logits.shape[1] > 1 else np.hstack([np.zeros_like(logits), logits])
+
     @property
     def _rows(self) -> Float64[np.ndarray, "rows d"]:
         return self.vectors[1:] - self.vectors[:1] if len(self.vectors) == 2 else self.vectors

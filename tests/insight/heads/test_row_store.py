@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array, random_array, vstack
 
-from insight.heads.row_store import RowStore
+from insight.heads.row_store import PART, RowStore, in_parts, rows_at
 
 
 @pytest.mark.parametrize("memory", [0, 300, 1 << 20])
@@ -26,6 +26,24 @@ def test_rows_beyond_memory_lie_in_files() -> None:
     kept = RowStore(5, 1 << 20)
     kept.append(csr_array(np.eye(5, dtype=np.float32)))
     assert not _mapped(kept.rows().data)
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 30])
+def test_some_of_the_rows_lie_where_all_do(memory: int) -> None:
+    rng = np.random.default_rng()
+    rows = csr_array(random_array((2 * PART + 9, 4), density=0.3, rng=rng, dtype=np.float32))
+    places = np.sort(rng.choice(rows.shape[0], PART + 7, replace=False))
+    found = rows_at(rows, places, memory)
+    assert (found != rows[places]).nnz == 0
+    assert _mapped(found.data) == (memory == 0)
+
+
+def test_parts_of_rows_are_all_of_them() -> None:
+    rows = csr_array(random_array((2 * PART + 9, 4), density=0.3, rng=np.random.default_rng()))
+    parts = [*in_parts(rows)]
+    assert max(part.shape[0] for part in parts) == PART
+    assert (vstack(parts) != rows).nnz == 0
+    assert [part.shape for part in in_parts(csr_array((0, 4)))] == [(0, 4)]
 
 
 def test_no_rows_are_rows_too() -> None:
