@@ -142,7 +142,8 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class of each image."""
-        return self.classes_[self._predicted(self._rows(X))]
+        numbers = self._predicted(self._rows(X))
+        return self.classes_[numbers]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Share of the images that are classified rightly; those without a label are left out."""
