@@ -39,8 +39,8 @@ def guided_codes(
     in an image stays so, and no activation exceeds the concept's largest before.
 
     codes: of whole images, `tokens` consecutive rows each, the patches in any order; features: float [n · tokens, d] of
-    the same rows, x; centre: float [d], c, the mean of the features of many images (the dictionary's decoder bias is
-    near it): without it features have so much in common that all of them look alike; gamma, least: 0 to 1.
+    the same rows, x; centre: float [d], c, the dictionary's decoder bias: defaults were chosen with it (with the mean
+    of many features instead, γ = 0.6 does what 0.7 does here); gamma, least: 0 to 1.
     Activations are float64 if they were, else float32; the work is done on the CPU.
 
     CLIP-DINOiser (Wysoczańska et al., ECCV 2024) pools *features* in this way, γ = 0.2, by correlations that it
