@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.heads.named import Named
-from benchmarks.heads.settings import DRAW, INNER_FOLDS, NEIGHBOURS, PROBE_STRENGTHS
+from benchmarks.heads.settings import DRAW, INNER_FOLDS, NEIGHBOURS, PROBE_ITERATIONS, PROBE_STRENGTHS
 
 Estimator = Callable[[Any], Any]
 """From a setting to an estimator of scikit-learn's kind, not fitted."""
@@ -41,7 +41,7 @@ def linear_probe(features: np.ndarray, named: Named, strengths: Sequence[float] 
     from sklearn.preprocessing import StandardScaler
 
     def probe(strength: float) -> Any:
-        return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500))
+        return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=PROBE_ITERATIONS))
 
     return answered(features, named, probe, PROBE_STRENGTHS, strengths)
 

@@ -94,8 +94,9 @@ FOLDS = 5
 """Parts that a set without a split is cut into, one held out after the other."""
 INNER_FOLDS = 3
 """Parts of the training photographs that a probe's strength is chosen by."""
-PROBE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+PROBE_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
 """C of the opaque linear probes (on standardised features)."""
+PROBE_ITERATIONS = 150
 NEIGHBOURS = (1, 5, 10, 20)
 HEAD: dict[str, Any] = {"pooling": "max+mean"}
 """Of `ConceptClassifier`, beside its defaults."""
