@@ -23,5 +23,5 @@ TEMPERATURE = 0.01
 SHARE = 0.9
 """Of a decision's positive contributions, how much the concepts must reach that are counted as its reason."""
 ROWS_IN_MEMORY = 4 << 30
-"""Bytes of pooled rows that are held in memory; more lie in temporary files that are mapped. Heads of so many rows, or of
-so many images × classes, are fitted from batches (`large`)."""
+"""Bytes of pooled rows that are held in memory; more lie in temporary files that are mapped. Heads of so many rows, or
+of so many images × classes, are fitted from batches (`large`)."""
