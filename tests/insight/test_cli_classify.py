@@ -12,6 +12,7 @@ import insight.model
 from insight.cli import main
 from insight.heads import ConceptClassifier
 
+from .commands import fails
 from .heads.made import HashedPixels, cached
 from .random_models import random_dictionary, random_graph, write_model
 
@@ -49,14 +50,6 @@ def photos(rng, tmp_path: Path) -> Path:
 def drawn(rng: np.random.Generator, colour: tuple[int, int, int]) -> Image.Image:
     noise = rng.integers(-25, 26, (16, 16, 3))
     return Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8))
-
-
-def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    assert stop.value.code == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("insight: ")]
-    return line
 
 
 def test_a_head_is_fitted_used_and_explained(model, photos, tmp_path: Path, capsys) -> None:

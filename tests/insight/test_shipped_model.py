@@ -15,6 +15,8 @@ from insight.concept import load_concepts
 from insight.defaults import MODEL
 from insight.models import is_model, model_folder, shipped_models
 
+from .commands import fails
+
 shipped = pytest.mark.skipif(MODEL not in shipped_models(), reason="no model has been built into this checkout")
 
 
@@ -22,15 +24,6 @@ def model_config(folder: Path, **changes: object) -> Path:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"sae": {}, **changes}))
     return folder
-
-
-def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command that must end with exit code 2 and one line on standard error; returns the line."""
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    assert stop.value.code == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("insight: ")]
-    return line
 
 
 def test_a_folder_wins_over_a_shipped_model_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
