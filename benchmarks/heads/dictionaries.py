@@ -105,11 +105,15 @@ class Maker:
     def _train(self, spec: Spec, seed: int, folder: Path) -> None:
         """Published settings but for size, steps, seed and what the table replaces."""
         steps = self.steps or STEPS
+        steps = min(steps, spec.options.get("most_steps", steps))
         config, settings = preset(
             spec.options["preset"], self.cache.dim, steps=steps, n_concepts=self.concepts or CONCEPTS
         )
         config = replace(config, **spec.options.get("sae", {}))
-        settings = replace(settings, **spec.options["train"])
+        wanted = spec.options["train"]
+        if "warmup_steps" in wanted:
+            wanted = {**wanted, "warmup_steps": min(steps, wanted["warmup_steps"])}
+        settings = replace(settings, **wanted)
         if spec.of == "patches":
             settings = replace(settings, decay_steps=int(SHARE_OF_DECAY * steps))
         extra = {"backbone": self.cache.encoder, "images": self.cache.n_images}

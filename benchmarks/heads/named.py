@@ -48,7 +48,7 @@ class Named:
 
 
 def read_cifar(folder: Path, place: Workplace) -> Named:
-    """CIFAR-10, 500 photographs a class to train on and 200 of the test set."""
+    """CIFAR-10, 200 photographs a class to train on and 100 of the test set."""
     return _split_by_folder("CIFAR-10", place.cifar(folder))
 
 

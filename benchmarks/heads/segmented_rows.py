@@ -15,8 +15,8 @@ from torch import Tensor
 from benchmarks.heads.dictionaries import Made
 from benchmarks.heads.figures import Row, iou, of_photos, ratio_row, row
 from benchmarks.heads.masked import Masked
-from benchmarks.heads.segmented import OPAQUE, OPEN, SHUFFLED, TRAINED, Reader, segment
-from benchmarks.heads.settings import DEALS, DRAW
+from benchmarks.heads.segmented import AROUND, OPAQUE, OPEN, SHUFFLED, TRAINED, Reader, segment
+from benchmarks.heads.settings import DEALS, DRAW, OURS
 from benchmarks.probes.metrics import accuracy, mean_iou
 
 PART, FIGURE, PIXELS = "segmentation", "mIoU", "pixel accuracy"
@@ -24,9 +24,13 @@ DEALT, COMMONEST = "names dealt anew", "always the commonest class"
 
 
 def readers_of(dictionaries: Sequence[Made], texts: Tensor) -> list[Reader]:
-    """The opaque features, their null, and all dictionaries."""
+    """The opaque features, their null, and all dictionaries; of others than ours heads on patches alone."""
     null = Reader(SHUFFLED, None, None)
-    return [Reader(OPAQUE, None, texts), null, *(Reader(made.spec.name, made, texts) for made in dictionaries)]
+    others = (TRAINED,)
+    of_dictionaries = [
+        Reader(made.spec.name, made, texts, *(() if made.spec.name == OURS else (others,))) for made in dictionaries
+    ]
+    return [Reader(OPAQUE, None, texts), null, *of_dictionaries]
 
 
 def rows_of(masked: Masked, dictionaries: Sequence[Made], texts: Tensor) -> list[Row]:
@@ -35,7 +39,7 @@ def rows_of(masked: Masked, dictionaries: Sequence[Made], texts: Tensor) -> list
     tables = segment(masked, readers)
     base = {"part": PART, "data": masked.name, "images": len(masked.test), "against": None, "figure": FIGURE}
     rows: list[Row] = []
-    for how in (OPEN, TRAINED):
+    for how in (OPEN, TRAINED, AROUND):
         opaque = next(found[how] for reader, found in zip(readers, tables, strict=True) if reader.name == OPAQUE)
         for name in dict.fromkeys(reader.name for reader in readers):
             kind = [
@@ -45,7 +49,7 @@ def rows_of(masked: Masked, dictionaries: Sequence[Made], texts: Tensor) -> list
             ]
             if kind:
                 own = {**base, "by": name, "how": how}
-                own["strengths"] = [one.head.strength for one, _ in kind if one.head and how == TRAINED]
+                own["strengths"] = [one.heads[how].strength for one, _ in kind if how in one.heads]
                 rows += _of_kind(own, [table.numpy() for _, table in kind], opaque.numpy())
         rows += _nulls({**base, "by": OPAQUE, "how": how}, opaque)
     return rows

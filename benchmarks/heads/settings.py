@@ -42,7 +42,9 @@ class Spec:
     """Whether another seed gives another dictionary."""
     options: dict[str, Any] = field(default_factory=dict)
     """Of an autoencoder its `preset`, what of it is replaced in `sae` and `train`, and with how many active concepts it
-    is read (`read_k`; of MSAE the smallest that it is trained with). Of words `k`, how many are active."""
+    is read (`read_k`; of MSAE the smallest that it is trained with), and `most_steps` if it is trained for fewer than
+    others: half of PatchSAE's concepts are active on a patch at first, so that its steps take ten times as long, and at
+    the others' step size it diverges. Of words `k`, how many are active."""
     sae: bool = False
     """Whether it is one of the autoencoders that ours is claimed to stand above."""
     own: bool = False
@@ -51,8 +53,11 @@ class Spec:
 
 
 SHORT_RUN: dict[str, Any] = {"batch_size": 4096, "lr": LR, "dead_after_tokens": None}
-"""What every autoencoder of patches has of ours, beside size, steps and the fall of the step size at the end: the
-published settings are for runs a hundred times as long."""
+"""What the other autoencoders of patches but PatchSAE have of ours, beside size, steps and the fall of the step size at
+the end: the published settings are for runs a hundred times as long."""
+
+NESTED = (ACTIVE, 2 * ACTIVE, 4 * ACTIVE)
+"""Of MSAE, which begins at 64 as published: here at what all others have, with which it is read, too."""
 
 FEW_VECTORS: dict[str, Any] = {"batch_size": 512, "dead_after_tokens": 512 * (STEPS // 20 + 1)}
 """What the autoencoder of image vectors has instead: a published batch would be nearly all there are."""
@@ -69,11 +74,21 @@ SPECS = (
         options={"preset": "topk", "sae": {"k": ACTIVE, "inputs": "raw"}, "train": SHORT_RUN},
         sae=True,
     ),
-    Spec("PatchSAE", "autoencoder", options={"preset": "patchsae", "train": SHORT_RUN}, sae=True),
+    Spec(
+        "PatchSAE",
+        "autoencoder",
+        options={"preset": "patchsae", "train": {"batch_size": 4096, "warmup_steps": 50}, "most_steps": 200},
+        sae=True,
+    ),
     Spec(
         "MSAE",
         "autoencoder",
-        options={"preset": "msae", "sae": {"k": 256}, "train": {**SHORT_RUN, "nested_k": (64, 128, 256)}, "read_k": 64},
+        options={
+            "preset": "msae",
+            "sae": {"k": 4 * ACTIVE},
+            "train": {**SHORT_RUN, "nested_k": NESTED},
+            "read_k": ACTIVE,
+        },
         sae=True,
     ),
     Spec("DN-CBM", "autoencoder", of="images", options={"preset": "dncbm", "train": FEW_VECTORS}),
@@ -102,7 +117,7 @@ HEAD: dict[str, Any] = {"pooling": "max+mean"}
 """Of `ConceptClassifier`, beside its defaults."""
 REMOVED = 5
 """Concepts taken away to see what the decision rests on."""
-TRAIN_A_CLASS, TEST_A_CLASS = 500, 200
+TRAIN_A_CLASS, TEST_A_CLASS = 200, 100
 """Photographs of CIFAR-10, drawn with seed `DRAW`."""
 LESS = 0.005
 MOST_CONCEPTS = 25
@@ -115,12 +130,12 @@ ROUNDS = 40
 # Segmentation.
 SIDE = 224
 """Pixels of a side of the square that photographs and masks are compared on."""
-HEAD_TOKENS = 40_000
+HEAD_TOKENS = 20_000
 """Labelled training patches that a linear head is fitted on."""
 HELD_SHARE = 0.25
 """Of the training photographs, by which a head's strength is chosen."""
 HEAD_ITERATIONS = 200
-HEAD_STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+HEAD_STRENGTHS = (0.03, 0.1, 0.3)
 """C of the heads on patches, opaque and of concepts alike."""
 TRAINED_SHARE, OPEN_SHARE = 0.98, 0.97
 """Claims: mIoU over that of the opaque features."""

@@ -22,6 +22,7 @@ from sae.errors import InsightError
 from sae.files import atomic_write, write_json
 
 from .pixels import Pixels
+from .surroundings import codes_around, mean_around_adjoint
 from .token_head import TokenHead
 
 if TYPE_CHECKING:
@@ -156,20 +157,24 @@ class Segmentation:
             return self.on_grid.contribution_maps(name, top=top)
         number = self._number(name)
         words = self.head.words_of(number)
-        weights, constants = self.head.weights[:, words], self.head.constants[words]
-        scaled = self._scaled
         h, w = self.pixels.grid
-        best = self.best_word(number) - words.start
-        strength = np.asarray(np.abs(scaled).sum(0)) * np.abs(weights).max(1)
+        best = self.best_word(number)[None] - words.start
+
+        def at_best(on_grid: list[np.ndarray]) -> Float64[np.ndarray, "H W"]:
+            """Of a map for each word, enlarged, the one of the word that is best at each pixel."""
+            enlarged = self.pixels.enlarge(np.stack(on_grid).reshape(-1, h, w))
+            return np.take_along_axis(enlarged, best, axis=0)[0]
+
+        told = [self._told(word) for word in range(words.start, words.stop)]
+        strength = np.max([np.asarray(np.abs(one).sum(0)) for one in told], axis=0)
         concepts = np.argsort(-strength, kind="stable")[: min(top, int((strength > 0).sum()))]
-        maps = self.pixels.enlarge(scaled[:, concepts].toarray().T.reshape(-1, h, w)) if len(concepts) else None
-        found = np.zeros((0, *self.pixels.size)) if maps is None else maps * weights[concepts][:, best]
-        rest = weights.copy()
+        maps = [at_best([one[:, [concept]].toarray() for one in told]) for concept in concepts]
+        rest = np.ones(len(strength))
         rest[concepts] = 0
-        others = self.pixels.enlarge(np.asarray(scaled @ rest).T.reshape(-1, h, w))
-        constant = self.pixels.enlarge(self._scales.reshape(1, h, w))[0] * constants[best]
-        others = np.take_along_axis(others, best[None], axis=0)[0]
+        others = at_best([np.asarray(one @ rest) for one in told])
+        constant = at_best([self._scales * constant for constant in self.head.constants[words]])
         titles = tuple(self.titles[k] for k in concepts)
+        found = np.stack(maps) if maps else np.zeros((0, *self.pixels.size))
         return ContributionMaps(name, concepts, titles, found, others, constant)
 
     def regions(self, *, least: float = LEAST_REGION) -> list[Region]:
@@ -193,6 +198,8 @@ class Segmentation:
         for word, of_patch in weights.items():
             scaled = of_patch.ravel() * self._scales
             values += (self.codes.T @ scaled) * self.head.weights[:, word]
+            if self.head.around is not None:
+                values += (self.codes.T @ mean_around_adjoint(of_patch).ravel()) * self.head.around[:, word]
             constant += float(scaled.sum() * self.head.constants[word])
         return values, constant
 
@@ -236,14 +243,16 @@ class Segmentation:
     def _scales(self) -> Float64[np.ndarray, " t"]:
         return self.head.scales(self.codes)
 
-    @cached_property
-    def _scaled(self) -> csr_array:
-        """s_p · a_k(p) [h·w, m]."""
-        return csr_array(self.codes.multiply(self._scales[:, None]))
+    def _told(self, word: int) -> csr_array:
+        """What each concept puts into the logit of a word on each patch, [h·w, m]."""
+        told = self.codes.multiply(self._scales[:, None]).multiply(self.head.weights[:, word][None])
+        if self.head.around is not None:
+            told = told + codes_around(self.codes, self.pixels.grid).multiply(self.head.around[:, word][None])
+        return csr_array(told)
 
     @cached_property
     def _word_maps(self) -> Float64[np.ndarray, "v h w"]:
-        logits = self._scales[:, None] * (np.asarray(self.codes @ self.head.weights) + self.head.constants)
+        logits = self.head.word_logits(self.codes, self.pixels.grid)
         return np.ascontiguousarray(logits.T).reshape(-1, *self.pixels.grid)
 
     def _number(self, name: str) -> int:

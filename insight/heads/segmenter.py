@@ -30,6 +30,7 @@ from .class_texts import Classes, ClassWords, word_vectors
 from .defaults import TEMPERATURE
 from .pixels import LINEAR, Pixels
 from .segmentation import Segmentation
+from .surroundings import check_whole
 from .token_head import TokenHead, as_rows, in_parts
 
 if TYPE_CHECKING:
@@ -100,13 +101,23 @@ class ConceptSegmenter:
         """Whether the head was fitted; else it is of text."""
         return "head" in self.__dict__ and self.head.directions is None
 
-    def token_logits(self, codes: SparseCodes | csr_array) -> Float32[torch.Tensor, "n C"]:
-        """The logits of all classes on patches with these codes [n, m], on the CPU."""
+    def token_logits(
+        self, codes: SparseCodes | csr_array, grid: tuple[int, int] | None = None
+    ) -> Float32[torch.Tensor, "n C"]:
+        """The logits of all classes on patches with these codes [n, m], on the CPU.
+
+        grid: (h, w) of the whole images that they are, one after the other: a head that learnt from surroundings needs
+        to know. `InsightError` where it does not, or where the codes are no whole images.
+        """
         head = self.head
         rows = as_rows(codes, head.n_concepts)
+        if grid is not None:
+            check_whole(rows, grid)
+        elif head.around is not None:
+            raise InsightError("token_logits: this head reads what stands around a patch; give the grid of the images")
         logits = np.empty((rows.shape[0], head.n_classes), np.float32)
-        for first, part in in_parts(rows):
-            logits[first : first + part.shape[0]] = head.best_words(head.word_logits(part))
+        for first, part in in_parts(rows, 1 if grid is None else grid[0] * grid[1]):
+            logits[first : first + part.shape[0]] = head.best_words(head.word_logits(part, grid))
         return torch.from_numpy(logits)
 
     @torch.no_grad()
@@ -141,6 +152,8 @@ class ConceptSegmenter:
         alpha: float = 1e-3,
         l1_ratio: float = 0.99,
         class_weight: Literal["balanced"] | None = None,
+        surroundings: bool = True,
+        grid: tuple[int, int] | None = None,
         most_patches: int = 200_000,
         random_state: int = 0,
         max_iter: int = 1000,
@@ -152,17 +165,28 @@ class ConceptSegmenter:
         a class, which are left out. class_weight "balanced": patches weigh as if all classes had as many. Of more than
         `most_patches` a random part is used. alpha, l1_ratio: of the penalty.
 
+        surroundings: a patch is also read by the mean codes of the 3 × 3 patches around it, which tells an object's
+        inside from its rim. Codes need `grid`, (h, w) of the whole images that they are, for it; without, each patch is
+        read by itself.
+
         `InsightError` for fewer than two classes with patches, classes the cache does not have, and what does not fit.
         """
         from .segmenter_training import fit_head, patches_of_cache, patches_of_codes
 
+        n_concepts = self.model.sae.n_concepts
         if isinstance(X, SparseCodes | csr_array):
-            patches = patches_of_codes(X, y, len(self.classes), self.model.sae.n_concepts, most_patches, random_state)
+            grid = grid if surroundings else None
+            patches = patches_of_codes(X, y, len(self.classes), n_concepts, grid, most_patches, random_state)
             words = self.class_words
         else:
-            patches, words = patches_of_cache(X, y, self.class_words, self.model, most_patches, random_state)
+            if grid is not None:
+                raise InsightError("fit: a cache knows its own grid; leave grid out")
+            patches, words = patches_of_cache(
+                X, y, self.class_words, self.model, surroundings, most_patches, random_state
+            )
         assert words is not None
-        head = fit_head(patches, words.names, alpha, l1_ratio, class_weight, max_iter)
+        fit = fit_head(patches, words.names, alpha, l1_ratio, class_weight, max_iter)
+        head = TokenHead.of_fit(fit, n_concepts)
         self.class_words, self.head = words, head
         return self
 

@@ -1,6 +1,7 @@
 """A trained segmenter on disk: `segmenter.json` (what it is, of which model) and `segmenter.safetensors` (its weights).
 
-`segmenter.safetensors`: `weights` float64 [m, C] and `constants` float64 [C]; see `TokenHead`. Never pickle.
+`segmenter.safetensors`: `weights` float64 [m, C], `constants` float64 [C] and, of a head that reads what stands around
+a patch, `around` float64 [m, C]; see `TokenHead`. Never pickle.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..model import ConceptModel
     from .segmenter import ConceptSegmenter
 
-FORMAT, VERSION = "insight-segmenter", 1
+FORMAT, VERSION = "insight-segmenter", 2
 SETTINGS = ("background", "size", "window", "stride", "upsampling")
 _WEIGHTS = "segmenter.safetensors"
 _FACTS = "segmenter.json"
@@ -35,8 +36,10 @@ def save_segmenter(segmenter: ConceptSegmenter, folder: Path, place: str | None)
     if not isinstance(segmenter.upsampling, str):
         raise InsightError("save: expected an upsampling with a name, found a function; set `upsampling` to 'bilinear'")
     head = segmenter.head
+    arrays = {"weights": head.weights, "constants": head.constants, "around": head.around}
     with atomic_write(folder / _WEIGHTS) as temporary:
-        save_file({"weights": np.ascontiguousarray(head.weights), "constants": head.constants}, temporary)
+        known = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
+        save_file(known, temporary)
     facts = {
         "format": FORMAT,
         "format_version": VERSION,
@@ -76,15 +79,16 @@ def load_segmenter(
 def _read_head(path: Path, n_concepts: int, n_classes: int) -> TokenHead:
     try:
         arrays = load_file(path)
-        weights, constants = arrays["weights"], arrays["constants"]
+        weights, constants, around = arrays["weights"], arrays["constants"], arrays.get("around")
     except FileNotFoundError:
         raise InsightError(f"{path}: no such file; fit the segmenter again or restore it") from None
     except (SafetensorError, KeyError) as error:
         raise InsightError(f"{path}: expected the weights of a segmenter ({error}); restore it") from None
-    right = weights.shape == (n_concepts, n_classes) and constants.shape == (n_classes,)
-    if not right or weights.dtype != np.float64 or not (np.isfinite(weights).all() and np.isfinite(constants).all()):
-        raise InsightError(
-            f"{path}: expected finite float64 weights [{n_concepts}, {n_classes}] and {n_classes} constants, found"
-            f" {weights.dtype} {list(weights.shape)} and {list(constants.shape)}; restore it"
-        )
-    return TokenHead(weights, constants, np.arange(n_classes))
+    shapes = {"weights": (n_concepts, n_classes), "around": (n_concepts, n_classes), "constants": (n_classes,)}
+    for name, array in arrays.items():
+        if array.shape != shapes.get(name) or array.dtype != np.float64 or not np.isfinite(array).all():
+            expected = f"finite float64 {name} {list(shapes[name])}" if name in shapes else f"only {', '.join(shapes)}"
+            raise InsightError(
+                f"{path}: expected {expected}, found {name} of {array.dtype} {list(array.shape)}; restore it"
+            )
+    return TokenHead(weights, constants, np.arange(n_classes), around=around)

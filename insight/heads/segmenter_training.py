@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int64
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, hstack
+from torch import Tensor
 
 from naming import word_key
 from sae import SparseCodes
@@ -18,9 +19,10 @@ from sae.errors import InsightError
 from ..cache import FeatureCache
 from .class_texts import ClassWords
 from .defaults import ROWS_IN_MEMORY
-from .linear import fit_linear
+from .linear import LinearFit, fit_linear
 from .row_store import RowStore
-from .token_head import TokenHead, as_rows
+from .surroundings import check_whole, codes_around
+from .token_head import as_rows
 
 if TYPE_CHECKING:
     from ..model import ConceptModel
@@ -28,16 +30,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LabelledPatches:
-    """Codes [n, m] and the class of each, none of them without one."""
+    """Codes [n, m] and the class of each, none of them without one; [n, 2m] with the mean codes around each."""
 
     codes: csr_array
     classes: Int64[np.ndarray, " n"]
 
 
 def patches_of_codes(
-    codes: SparseCodes | csr_array, y: Any, n_classes: int, n_concepts: int, most: int, seed: int
+    codes: SparseCodes | csr_array,
+    y: Any,
+    n_classes: int,
+    n_concepts: int,
+    grid: tuple[int, int] | None,
+    most: int,
+    seed: int,
 ) -> LabelledPatches:
-    """The labelled ones of codes [n, m], at most so many. `InsightError` when y is not a class of each."""
+    """The labelled ones of codes [n, m], at most so many. grid: of whole images, of which surroundings are wanted.
+
+    `InsightError` when y is not a class of each, or the codes are no whole images."""
     if y is None:
         raise InsightError("fit: expected the class of each patch beside the codes, found none; give y")
     rows, classes = as_rows(codes, n_concepts), np.asarray(y)
@@ -48,11 +58,20 @@ def patches_of_codes(
         found = int(classes.min() if classes.min() < -1 else classes.max())
         raise InsightError(f"y: expected classes 0 to {n_classes - 1}, and -1 for none, found {found}")
     kept = _some(np.flatnonzero(classes >= 0), most, seed)
+    if grid is not None:
+        check_whole(rows, grid)
+        rows = csr_array(hstack([rows, codes_around(rows, grid)], format="csr"))
     return LabelledPatches(rows[kept], classes[kept].astype(np.int64))
 
 
 def patches_of_cache(
-    cache: FeatureCache | Path | str, y: Any, words: ClassWords | None, model: ConceptModel, most: int, seed: int
+    cache: FeatureCache | Path | str,
+    y: Any,
+    words: ClassWords | None,
+    model: ConceptModel,
+    surroundings: bool,
+    most: int,
+    seed: int,
 ) -> tuple[LabelledPatches, ClassWords]:
     """The labelled patches of a cache, at most so many, and the classes: those asked for, or all that have any.
 
@@ -78,11 +97,23 @@ def patches_of_cache(
         number[place[word_key(name)]] = wanted
     classes = number[found]
     kept = _some(np.flatnonzero(classes >= 0), most, seed)
-    store = RowStore(model.sae.n_concepts, ROWS_IN_MEMORY)
+    if surroundings and cache.tokens_per_image != cache.grid[0] * cache.grid[1]:
+        raise InsightError(
+            f"{cache.folder}: keeps {cache.tokens_per_image} patches of each image, so what stands around them is not"
+            " known; fit with surroundings=False"
+        )
+    store = RowStore(model.sae.n_concepts * (2 if surroundings else 1), ROWS_IN_MEMORY)
     for first, features in cache.scan():
         low, high = np.searchsorted(kept, [first, first + len(features)])
-        if high > low:
-            store.append(model.sae.encode(features[kept[low:high] - first].to(model.device)).to("cpu").to_scipy())
+        if high == low:
+            continue
+        here = kept[low:high] - first
+        if not surroundings:
+            store.append(_encoded(features[here], model))
+            continue
+        codes = _encoded(features, model)
+        around = codes_around(codes, cache.grid)
+        store.append(csr_array(hstack([codes[here], around[here]], format="csr")))
     return LabelledPatches(store.rows(), classes[kept]), words
 
 
@@ -93,8 +124,8 @@ def fit_head(
     l1_ratio: float,
     class_weight: str | None,
     max_iter: int,
-) -> TokenHead:
-    """The linear head of labelled patches. `InsightError` for a class without any, and for fewer than two classes."""
+) -> LinearFit:
+    """The linear fit of labelled patches. `InsightError` for a class without any, and for fewer than two classes."""
     if class_weight not in (None, "balanced"):
         raise InsightError(f"class_weight: expected 'balanced' or None, found {class_weight!r}")
     counts = np.bincount(patches.classes, minlength=len(names))
@@ -104,7 +135,7 @@ def fit_head(
     if missing:
         raise InsightError(f"fit: no patch is of {', '.join(map(repr, missing))}; leave them out of the classes")
     weight = None if class_weight is None else (len(patches.classes) / counts / len(names))[patches.classes]
-    fit = fit_linear(
+    return fit_linear(
         patches.codes,
         patches.classes,
         len(names),
@@ -113,7 +144,10 @@ def fit_head(
         sample_weight=weight,
         max_iter=max_iter,
     )
-    return TokenHead.of_fit(fit)
+
+
+def _encoded(features: Tensor, model: ConceptModel) -> csr_array:
+    return model.sae.encode(features.to(model.device)).to("cpu").to_scipy()
 
 
 def _some(places: Int64[np.ndarray, " n"], most: int, seed: int) -> Int64[np.ndarray, " n"]:

@@ -19,6 +19,7 @@ from sae.dictionary import Dictionary
 from sae.errors import InsightError
 
 from .linear import LinearFit
+from .surroundings import mean_around
 
 SHORTEST = 1e-12
 ROWS = 1 << 14
@@ -31,7 +32,9 @@ class TokenHead:
 
     Open vocabulary (specs/insight.md §1.6): weights[k, v] = W_dec[k] · t_v, constants[v] = b_dec · t_v and
     s_p = 1 / (temperature · ‖x̂_p‖), so that a logit is the cosine of the reconstruction with the word over the
-    temperature. Trained: weights and constants of a linear fit, one word a class, s_p = 1.
+    temperature. Trained: weights and constants of a linear fit, one word a class, s_p = 1; and where the fit saw what
+    stands around a patch, Σ_k ā_k(p) · around[k, v] is added, ā(p) the mean codes of the 3 × 3 patches with p in the
+    middle (`surroundings`).
     """
 
     weights: Float64[np.ndarray, "m v"]
@@ -42,6 +45,8 @@ class TokenHead:
     """W_dec, where logits are cosines."""
     bias: Float64[np.ndarray, " d"] | None = None
     temperature: float = 1.0
+    around: Float64[np.ndarray, "m v"] | None = None
+    """Weights of what stands around a patch, where it counts."""
 
     @classmethod
     def of_text(
@@ -63,13 +68,17 @@ class TokenHead:
         return cls(directions @ vectors.T, vectors @ bias, words, directions, bias, temperature)
 
     @classmethod
-    def of_fit(cls, fit: LinearFit) -> TokenHead:
-        """The head of a linear fit on codes. The one row of two classes becomes two, each half of it: their softmax is
-        the same, and what speaks for one speaks against the other."""
+    def of_fit(cls, fit: LinearFit, n_concepts: int) -> TokenHead:
+        """The head of a linear fit on codes [n, m], or on those with the mean codes around them, [n, 2m].
+
+        The one row of two classes becomes two, each half of it: their softmax is the same, and what speaks for one
+        speaks against the other."""
         coef, intercept = fit.coef, fit.intercept
         if len(coef) == 1:
             coef, intercept = np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
-        return cls(coef.T.copy(), intercept.copy(), np.arange(len(coef)))
+        weights = coef.T.copy()
+        around = weights[n_concepts:] if len(weights) > n_concepts else None
+        return cls(weights[:n_concepts], intercept.copy(), np.arange(len(coef)), around=around)
 
     @property
     def n_concepts(self) -> int:
@@ -93,9 +102,15 @@ class TokenHead:
         lengths = [np.linalg.norm(part @ self.directions + self.bias, axis=1) for _, part in in_parts(codes)]
         return 1 / (self.temperature * np.maximum(np.concatenate([np.empty(0), *lengths]), SHORTEST))
 
-    def word_logits(self, codes: csr_array) -> Float64[np.ndarray, "n v"]:
-        """The logits of all words on patches with codes [n, m]."""
-        return self.scales(codes)[:, None] * (np.asarray(codes @ self.weights) + self.constants)
+    def word_logits(self, codes: csr_array, grid: tuple[int, int] | None = None) -> Float64[np.ndarray, "n v"]:
+        """The logits of all words on patches with codes [n, m]; `grid`: of the whole images that they are, which a head
+        with `around` needs."""
+        logits = self.scales(codes)[:, None] * (np.asarray(codes @ self.weights) + self.constants)
+        if self.around is not None:
+            assert grid is not None
+            told = np.asarray(codes @ self.around).reshape(-1, *grid, len(self.constants))
+            logits += np.moveaxis(mean_around(np.moveaxis(told, -1, 1)), 1, -1).reshape(logits.shape)
+        return logits
 
     def best_words(self, logits: Float64[np.ndarray, "n v"]) -> Float64[np.ndarray, "n C"]:
         """The logits of all classes, from those of their words."""
@@ -114,10 +129,11 @@ def as_rows(codes: SparseCodes | csr_array, n_concepts: int) -> csr_array:
     return rows
 
 
-def in_parts(codes: csr_array) -> Iterator[tuple[int, csr_array]]:
-    """Codes a few thousand rows at a time, with the number of the first row of each part."""
-    for first in range(0, codes.shape[0], ROWS):
-        yield first, codes[first : first + ROWS]
+def in_parts(codes: csr_array, together: int = 1) -> Iterator[tuple[int, csr_array]]:
+    """Codes a few thousand rows at a time, with the number of the first row of each part; so many stay together."""
+    step = max(1, ROWS // together) * together
+    for first in range(0, codes.shape[0], step):
+        yield first, codes[first : first + step]
 
 
 def _affine(dictionary: Dictionary) -> tuple[Float64[np.ndarray, "m d"], Float64[np.ndarray, " d"]]:

@@ -58,12 +58,12 @@ def test_contributions_at_a_pixel_are_those_by_hand_and_sum_to_its_logit(seed: i
 
 
 @pytest.mark.parametrize("upsampling", ["bilinear", "jbu", None])
-@pytest.mark.parametrize("trained", [False, True])
-def test_contributions_sum_to_the_logit_of_the_pixel_itself(upsampling: str | None, trained: bool) -> None:
+@pytest.mark.parametrize("trained", ["by text", "alone", "with surroundings"])
+def test_contributions_sum_to_the_logit_of_the_pixel_itself(upsampling: str | None, trained: str) -> None:
     model = random_model(11)
     segment = segmenter(model, upsampling=upsampling or "bilinear")
-    if trained:
-        segment = taught(segment)
+    if trained != "by text":
+        segment = taught(segment, surroundings=trained != "alone")
     found = segment.predict(noise(11))
     found = found if upsampling else found.on_grid
     scores = found.scores
@@ -76,12 +76,47 @@ def test_contributions_sum_to_the_logit_of_the_pixel_itself(upsampling: str | No
             assert got.values.sum() + got.constant == pytest.approx(scores[number, row, column], abs=1e-5)
 
 
-def taught(segment: ConceptSegmenter) -> ConceptSegmenter:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_with_surroundings_a_concept_puts_in_what_it_does_on_the_patch_and_around_it(seed: int) -> None:
+    model = random_model(seed)
+    found = taught(segmenter(model), surroundings=True).predict(noise(seed)).on_grid
+    codes, head = found.codes.toarray().reshape(*GRID, CONCEPTS), found.head
+    assert head.around is not None
+    for row, column, number in ((0, 0, 0), (3, 5, 1), (2, 3, 2)):
+        near = codes[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].reshape(-1, CONCEPTS).mean(0)
+        expected = codes[row, column] * head.weights[:, number] + near * head.around[:, number]
+        got = found.contributions(row, column, [*WORDS][number])
+        dense = np.zeros(CONCEPTS)
+        dense[got.concepts] = got.values
+        np.testing.assert_allclose(dense, expected, rtol=0, atol=1e-9)
+        assert found.scores[number, row, column] == pytest.approx(expected.sum() + head.constants[number], abs=1e-5)
+        maps = found.contribution_maps([*WORDS][number], top=5)
+        np.testing.assert_allclose(maps.maps[:, row, column], expected[maps.concepts], rtol=0, atol=1e-9)
+        whole = maps.maps.sum(0) + maps.others + maps.constant
+        np.testing.assert_allclose(whole, found.scores[number], rtol=0, atol=1e-5)
+
+
+def test_reasons_of_regions_with_surroundings_sum_to_the_margin() -> None:
+    found = taught(segmenter(random_model(12)), surroundings=True).predict(noise(12))
+    for region in found.regions(least=0):
+        assert region.margin is not None
+        weights = {reason.concept: reason.contribution for reason in region.reasons}
+        assert sum(weights.values()) + region.constant >= region.margin - 1e-5  # what speaks against is not a reason
+        inside = np.zeros(found.labels.shape, bool)
+        left, top, right, bottom = region.box
+        inside[top:bottom, left:right] = region.mask
+        scores = dict(zip(found.classes, found.scores.astype(np.float64), strict=True))
+        mean = (scores[region.name] - scores[region.rival])[inside].mean()
+        assert region.margin == pytest.approx(mean, abs=1e-4)
+
+
+def taught(segment: ConceptSegmenter, *, surroundings: bool = False) -> ConceptSegmenter:
     """Fitted to patches of noise whose class depends on their codes."""
     rng = np.random.default_rng(3)
     dense = rng.random((400, CONCEPTS)) * (rng.random((400, CONCEPTS)) < 0.3)
     classes = (dense @ rng.standard_normal((CONCEPTS, 3))).argmax(1)
-    return segment.fit(SparseCodes.from_dense(torch.from_numpy(dense)), classes, alpha=1e-2)
+    codes = SparseCodes.from_dense(torch.from_numpy(dense))
+    return segment.fit(codes, classes, alpha=1e-2 if not surroundings else 1e-3, grid=(4, 5) if surroundings else None)
 
 
 def test_the_grid_itself_has_the_logits_of_its_patches() -> None:

@@ -31,6 +31,8 @@ from .segmenting import (
     segmenter,
 )
 
+GRID = (5, 4)  # of the images of `cache`
+
 
 def random_codes(seed: int, n: int = 300) -> tuple[SparseCodes, np.ndarray]:
     """Codes and their dense float64 form; rows 0 and 1 are empty."""
@@ -105,7 +107,7 @@ def test_balanced_classes_weigh_alike() -> None:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> FeatureCache:
-    return random_cache(tmp_path / "cache", dim=48, dtype="float32", classes=("cat", "sky", "water"), grid=(5, 4))
+    return random_cache(tmp_path / "cache", dim=48, dtype="float32", classes=("cat", "sky", "water"), grid=GRID)
 
 
 def test_a_cache_teaches_its_own_classes_or_those_that_are_asked_for(cache: FeatureCache) -> None:
@@ -116,11 +118,39 @@ def test_a_cache_teaches_its_own_classes_or_those_that_are_asked_for(cache: Feat
         taught = ConceptSegmenter(model, names).fit(cache, alpha=1e-2)
         wanted = names or ["cat", "sky", "water"]
         y = marks if names is None else np.array([1, -1, 0, -1])[marks]
-        expected = ConceptSegmenter(model, wanted).fit(codes, y, alpha=1e-2)
+        expected = ConceptSegmenter(model, wanted).fit(codes, y, alpha=1e-2, grid=GRID)
         assert taught.classes == tuple(wanted)
-        assert torch.allclose(taught.token_logits(codes), expected.token_logits(codes), rtol=0, atol=1e-6)
+        found = taught.token_logits(codes, GRID)
+        assert torch.allclose(found, expected.token_logits(codes, GRID), rtol=0, atol=1e-6)
     few = ConceptSegmenter(model).fit(cache.folder, alpha=1e-2, most_patches=100)
-    assert not torch.equal(few.token_logits(codes), taught.token_logits(codes))
+    assert not torch.equal(few.token_logits(codes, GRID), found)
+    alone = ConceptSegmenter(model, wanted).fit(cache, alpha=1e-2, surroundings=False)
+    expected = ConceptSegmenter(model, wanted).fit(codes, y, alpha=1e-2)
+    assert torch.allclose(alone.token_logits(codes), expected.token_logits(codes), rtol=0, atol=1e-6)
+    assert not torch.allclose(alone.token_logits(codes), found, rtol=0, atol=1e-3)
+
+
+def test_a_head_of_surroundings_has_the_logits_of_a_fit_on_own_and_mean_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, dense = random_codes(9)  # 15 images of 5 × 4 patches
+    means = np.stack([dense[neighbours(p)].mean(0) for p in range(len(dense))])
+    rng = np.random.default_rng(9)
+    y = (dense @ rng.standard_normal((CONCEPTS, 3)) + 2 * means @ rng.standard_normal((CONCEPTS, 3))).argmax(1)
+    found = ConceptSegmenter(random_model(9), ["a", "b", "c"]).fit(codes, y, alpha=1e-3, l1_ratio=0.5, grid=GRID)
+    both = csr_array(np.hstack([dense, means]))
+    expected = fit_linear(both, y, 3, alpha=1e-3, l1_ratio=0.5)
+    logits = found.token_logits(codes, GRID)
+    wanted = both @ expected.coef.T + expected.intercept
+    np.testing.assert_allclose(logits.numpy(), wanted, rtol=0, atol=2e-3)
+    monkeypatch.setattr("insight.heads.token_head.ROWS", 47)  # two whole images at a time
+    assert torch.allclose(found.token_logits(codes, GRID), logits, rtol=0, atol=1e-6)
+
+
+def neighbours(patch: int) -> list[int]:
+    """The patches around one of 5 × 4, itself among them."""
+    image, place = divmod(patch, 20)
+    row, column = divmod(place, 4)
+    near = [(r, c) for r in range(row - 1, row + 2) for c in range(column - 1, column + 2)]
+    return [image * 20 + r * 4 + c for r, c in near if 0 <= r < 5 and 0 <= c < 4]
 
 
 def test_a_trained_segmenter_comes_back_from_its_files(tmp_path: Path, cache: FeatureCache) -> None:
@@ -212,6 +242,15 @@ def test_what_cannot_be_learnt_from_is_said(cache: FeatureCache, tmp_path: Path)
         three.fit(codes, y, class_weight="even")
     with pytest.raises(InsightError, match=f"{CONCEPTS} concepts, found 5"):
         three.token_logits(csr_array(np.ones((2, 5))))
+    with pytest.raises(InsightError, match="whole images of 7 × 7 patches, found 300 rows"):
+        three.fit(codes, y, grid=(7, 7))
+    with pytest.raises(InsightError, match="grid of the images"):
+        ConceptSegmenter(random_model(0), ["a", "b", "c"]).fit(codes, y, grid=GRID).token_logits(codes)
+    with pytest.raises(InsightError, match="leave grid out"):
+        ConceptSegmenter(random_model(0)).fit(cache, grid=GRID)
+    some = random_cache(tmp_path / "some", dim=48, classes=("cat", "sky"), grid=GRID, tokens=6)
+    with pytest.raises(InsightError, match="keeps 6 patches of each image"):
+        ConceptSegmenter(random_model(0)).fit(some)
     with pytest.raises(InsightError, match="NaN"):
         three.token_logits(csr_array(np.full((2, CONCEPTS), np.nan)))
     with pytest.raises(InsightError, match="'dog'; its classes are cat, sky, water"):
