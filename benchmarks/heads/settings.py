@@ -43,8 +43,8 @@ class Spec:
     options: dict[str, Any] = field(default_factory=dict)
     """Of an autoencoder its `preset`, what of it is replaced in `sae` and `train`, and with how many active concepts it
     is read (`read_k`; of MSAE the smallest that it is trained with), and `most_steps` if it is trained for fewer than
-    others: half of PatchSAE's concepts are active on a patch at first, so that its steps take ten times as long, and at
-    the others' step size it diverges. Of words `k`, how many are active."""
+    others: half of PatchSAE's concepts are active on a patch at first, so that its steps take ten times as long. Of words
+    `k`, how many are active."""
     sae: bool = False
     """Whether it is one of the autoencoders that ours is claimed to stand above."""
     own: bool = False
@@ -53,8 +53,8 @@ class Spec:
 
 
 SHORT_RUN: dict[str, Any] = {"batch_size": 4096, "lr": LR, "dead_after_tokens": None}
-"""What the other autoencoders of patches but PatchSAE have of ours, beside size, steps and the fall of the step size at
-the end: the published settings are for runs a hundred times as long."""
+"""What every autoencoder of patches has of ours, beside size, steps and the fall of the step size at the end: the
+published settings are for runs a hundred times as long."""
 
 NESTED = (ACTIVE, 2 * ACTIVE, 4 * ACTIVE)
 """Of MSAE, which begins at 64 as published: here at what all others have, with which it is read, too."""
@@ -77,7 +77,7 @@ SPECS = (
     Spec(
         "PatchSAE",
         "autoencoder",
-        options={"preset": "patchsae", "train": {"batch_size": 4096, "warmup_steps": 50}, "most_steps": 200},
+        options={"preset": "patchsae", "train": {**SHORT_RUN, "warmup_steps": 20}, "most_steps": 200},
         sae=True,
     ),
     Spec(
