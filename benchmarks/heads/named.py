@@ -39,7 +39,8 @@ class Named:
     truth: np.ndarray
     folds: tuple[Fold, ...]
     own: bool = True
-    """Whether it is worth a dictionary of its own photographs; not where the general ones were trained on most."""
+    """Whether it is worth a dictionary of its own photographs: they are of another kind than those that the general
+    ones are trained on, and enough to train one."""
 
     @property
     def tested(self) -> np.ndarray:
@@ -49,7 +50,7 @@ class Named:
 
 def read_cifar(folder: Path, place: Workplace) -> Named:
     """CIFAR-10, 200 photographs a class to train on and 100 of the test set."""
-    return _split_by_folder("CIFAR-10", place.cifar(folder))
+    return replace(_split_by_folder("CIFAR-10", place.cifar(folder)), own=False)
 
 
 def read_xrays(folder: Path, place: Workplace) -> Named:
@@ -94,7 +95,8 @@ def read_ph2(data: Path, place: Workplace) -> Named:
         return [file for kind in kinds for file in kind[: place.few]]
 
     cache = place.linked("ph2", root, files)
-    return _crossed("PH2, melanoma or not", cache, [of_stem[Path(id).stem] for id in _ids(cache)])
+    found = _crossed("PH2, melanoma or not", cache, [of_stem[Path(id).stem] for id in _ids(cache)])
+    return replace(found, own=False)
 
 
 def read_any(name: str, spec: str, place: Workplace) -> Named:

@@ -43,8 +43,8 @@ class Spec:
     options: dict[str, Any] = field(default_factory=dict)
     """Of an autoencoder its `preset`, what of it is replaced in `sae` and `train`, and with how many active concepts it
     is read (`read_k`; of MSAE the smallest that it is trained with), and `most_steps` if it is trained for fewer than
-    others: half of PatchSAE's concepts are active on a patch at first, so that its steps take ten times as long. Of words
-    `k`, how many are active."""
+    others: half of PatchSAE's concepts are active on a patch at first, so that its steps take ten times as long. Of
+    words `k`, how many are active."""
     sae: bool = False
     """Whether it is one of the autoencoders that ours is claimed to stand above."""
     own: bool = False
@@ -99,10 +99,10 @@ SPECS = (
     Spec("NMF", "nmf", seeded=False),
     Spec("random directions", "random"),
 )
-CLASSIFIED = tuple(spec.name for spec in SPECS if spec.name != "SpLiCE of patches")
+CLASSIFIED = tuple(spec.name for spec in SPECS if spec.name not in ("SpLiCE of patches", "NMF"))
 GROUNDED = tuple(spec.name for spec in SPECS if spec.of == "patches" and not spec.own)
 SEGMENTED = tuple(name for name in GROUNDED if name != "SpLiCE of patches")
-"""Which of them each benchmark asks."""
+"""Which of them each benchmark asks; where patches are many, not those that solve a Lasso for each."""
 
 # Classification.
 FOLDS = 5
