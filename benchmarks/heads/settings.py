@@ -12,7 +12,7 @@ from typing import Any, Literal
 from insight.defaults import LR
 
 SEEDS = 3
-"""Dictionaries of each kind that has something random about it."""
+"""Dictionaries of our kinds; of each other one."""
 DRAW = 0
 """Seed of everything else: samples, folds, draws of photographs."""
 CONCEPTS = 4096
