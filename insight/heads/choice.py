@@ -185,12 +185,13 @@ def _looked_at(head: Head, test: Examples, weight: np.ndarray) -> tuple[float, f
 def most_accurate(accuracy: np.ndarray, needed: np.ndarray, allowed: np.ndarray) -> int:
     """Of the allowed steps, strongest penalty first, the first of best accuracy among those that people can read.
 
-    A step's accuracy is the mean over the allowed steps around it, `AROUND` on each side: among so many on a few hundred
-    images a single one is best by chance, and of equals that would be a strong penalty. needed: concepts that a decision
-    rests on; where every step needs more than `READABLE`, those that need the fewest.
+    A step's accuracy is the mean over the allowed steps around it, as many on either side, at most `AROUND`: among so
+    many on a few hundred images a single one is best by chance, and of equals that would be a strong penalty. needed:
+    concepts that a decision rests on; where every step needs more than `READABLE`, those that need the fewest.
     """
     known = accuracy[allowed]
-    means = np.array([known[max(0, i - AROUND) : i + AROUND + 1].mean() for i in range(len(known))])
+    reach = [min(AROUND, i, len(known) - 1 - i) for i in range(len(known))]
+    means = np.array([known[i - by : i + by + 1].mean() for i, by in enumerate(reach)])
     readable = np.flatnonzero(needed[allowed] <= max(READABLE, needed[allowed].min()))
     return int(allowed[readable[means[readable].argmax()]])
 

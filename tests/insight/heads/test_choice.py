@@ -35,10 +35,19 @@ def test_classes_of_one_image_leave_none_to_hold_out() -> None:
 def test_the_most_accurate_step_is_chosen_among_those_that_people_can_read() -> None:
     accuracy = np.array([0.50, 0.78, 0.84, 0.84, 0.85, 0.86])
     needed = np.array([0.0, 3, 9, READABLE, READABLE + 1, 90])
-    assert most_accurate(accuracy, needed, np.arange(6)) == 2  # of equals the stronger penalty
+    assert most_accurate(accuracy, needed, np.arange(6)) == 3
+    assert most_accurate(np.full(6, 0.5), needed, np.arange(6)) == 0  # of equals the stronger penalty
     assert most_accurate(accuracy, needed, np.array([0, 1])) == 1
     assert most_accurate(accuracy, needed, np.array([4, 5])) == 4  # none can be read: the one that needs the fewest
     assert most_accurate(accuracy, needed / 10, np.arange(6)) == 5
+
+
+def test_a_step_that_is_best_by_chance_is_passed_over() -> None:
+    rising = 0.9 + 0.05 * (1 - np.exp(-np.arange(40) / 8.0))
+    lucky = rising.copy()
+    lucky[12] += 0.012  # above all others, as one image in eighty can make it
+    assert lucky.argmax() == 12
+    assert most_accurate(lucky, np.ones(40), np.arange(40)) > 30
 
 
 def two_of_six(rng: np.random.Generator, images: int = 240) -> tuple[np.ndarray, np.ndarray]:
