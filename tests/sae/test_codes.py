@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sae.codes import SparseCodes
@@ -67,7 +67,6 @@ def test_cat_puts_rows_one_after_the_other(first, second):
     assert same(joined, torch.cat([first, second]))
 
 
-@settings(deadline=None)
 @given(dense_codes(), st.integers(1, 5), st.data())
 def test_max_by_group_is_the_largest_activation_of_the_group(dense, n_groups, data):
     groups = data.draw(st.lists(st.integers(0, n_groups - 1), min_size=len(dense), max_size=len(dense)))
@@ -78,7 +77,6 @@ def test_max_by_group_is_the_largest_activation_of_the_group(dense, n_groups, da
     assert same(SparseCodes.from_dense(dense).max_by_group(groups, n_groups), expected)
 
 
-@settings(deadline=None)
 @given(dense_codes(), st.integers(1, 5), st.data())
 def test_sum_by_group_is_the_sum_over_the_group(dense, n_groups, data):
     groups = data.draw(st.lists(st.integers(0, n_groups - 1), min_size=len(dense), max_size=len(dense)))

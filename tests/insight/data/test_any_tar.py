@@ -73,7 +73,7 @@ def streamed(data: bytes) -> list[TarImage]:
     return images
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=st.one_of(st.binary(max_size=3000), tars(), tars(), tars()))
 def test_any_bytes_are_images_or_bad_images(folder: Path, data: bytes) -> None:
     (folder / "t.tar").write_bytes(data)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from naming import Cooccurrence
@@ -37,13 +37,11 @@ def test_both_matrices_are_the_dense_products(generator):
     assert found.tokens == 500
 
 
-@settings(deadline=None)
 @given(dense_codes(), st.lists(st.integers(0, 20), max_size=4))
 def test_any_cut_of_the_stream_gives_the_same_counts(dense, sizes):
     assert_same(counted(dense, sizes), counted(dense))
 
 
-@settings(deadline=None)
 @given(dense_codes(), st.integers(0, 40))
 def test_merged_passes_equal_one_pass(dense, cut):
     merged = counted(dense[:cut])

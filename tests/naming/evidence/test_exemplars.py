@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from naming import Exemplars
@@ -30,7 +30,6 @@ def found(exemplars: Exemplars, concept: int) -> list[tuple[int, float]]:
     return list(zip(tokens.tolist(), activations.tolist(), strict=True))
 
 
-@settings(deadline=None)
 @given(dense_codes(), st.integers(1, 6), st.lists(st.integers(0, 15), max_size=4))
 def test_the_strongest_tokens_are_those_of_a_sort_however_the_stream_is_cut(dense, size, sizes):
     exemplars = gathered(dense, size, sizes)
@@ -60,7 +59,6 @@ def test_chunks_may_come_in_any_order(generator, eager):
         assert found(exemplars, concept) == by_sorting(dense, concept, 7)
 
 
-@settings(deadline=None)
 @given(dense_codes(), st.integers(0, 40), st.integers(1, 5))
 def test_merged_passes_equal_one_pass(dense, cut, size):
     merged = gathered(dense[cut:], size, first=min(cut, len(dense)))

@@ -57,7 +57,7 @@ def assert_within_bound(bounded: Cooccurrence, dense: torch.Tensor) -> None:
     assert (np.diff(bounded.counts.indptr) <= bounded.most_partners + 1).all()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.integers(1, M), st.integers(1, 12))
 def test_what_is_missed_is_within_the_bound_however_the_stream_is_cut(seed, most_partners, pieces):
     dense = codes_of(seed)

@@ -70,7 +70,7 @@ def test_patches_that_only_touch_at_a_corner_are_two_regions():
     assert region_pairs(dense, (2, 2)).regions.tolist() == [2]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.lists(st.integers(0, 6), max_size=3), st.sampled_from([1, 40]))
 def test_any_cut_and_any_merge_of_the_stream_gives_the_same(seed, cuts, buffered):
     dense = random_images(torch.Generator().manual_seed(seed), 6, (3, 4), 6)

@@ -63,7 +63,7 @@ def titled(draw) -> ConceptGraph:
     return replace(graph, titles=tuple(draw(anything) for _ in range(graph.n_concepts)))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(titled())
 def test_graphml_is_read_again_with_titles_edges_and_evidence(tmp_path, graph):
     graph.save_graphml(tmp_path / "graph.graphml")
@@ -79,7 +79,6 @@ def test_graphml_is_read_again_with_titles_edges_and_evidence(tmp_path, graph):
         assert data["weight"] == pytest.approx(edge.weight)
 
 
-@settings(deadline=None)
 @given(titled())
 def test_every_line_of_mermaid_is_a_node_or_an_edge(graph):
     nodes, edges, contexts = parse(graph.to_mermaid())

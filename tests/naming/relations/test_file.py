@@ -25,7 +25,7 @@ def same(one: ConceptGraph, other: ConceptGraph) -> bool:
     )
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(graphs())
 def test_a_saved_graph_is_read_back(tmp_path, graph):
     graph.save(tmp_path / "relations.npz")

@@ -6,7 +6,7 @@ from itertools import islice, pairwise
 import networkx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
@@ -18,7 +18,6 @@ from .material import closure, direct_matrix, graphs
 from .material import related as related
 
 
-@settings(deadline=None)
 @given(graphs())
 def test_every_graph_is_acyclic_and_parents_mirror_children(graph):
     m = graph.n_concepts
@@ -30,7 +29,6 @@ def test_every_graph_is_acyclic_and_parents_mirror_children(graph):
             assert up == down
 
 
-@settings(deadline=None)
 @given(graphs())
 def test_direct_edges_are_the_fewest_that_keep_every_path(graph):
     direct = direct_matrix(graph)
@@ -41,7 +39,6 @@ def test_direct_edges_are_the_fewest_that_keep_every_path(graph):
         assert not closure(without)[child, parent]
 
 
-@settings(deadline=None)
 @given(graphs())
 def test_ancestors_and_descendants_are_what_paths_reach(graph):
     reach = closure(direct_matrix(graph))
@@ -51,7 +48,6 @@ def test_ancestors_and_descendants_are_what_paths_reach(graph):
         assert sorted(graph.descendants(concept)) == np.flatnonzero(reach[:, own]).tolist()
 
 
-@settings(deadline=None)
 @given(graphs())
 def test_paths_are_all_ways_up_to_the_roots(graph):
     direct = networkx.DiGraph(np.argwhere(direct_matrix(graph)).tolist())
@@ -63,7 +59,6 @@ def test_paths_are_all_ways_up_to_the_roots(graph):
         assert sorted(graph.paths(concept)) == sorted(map(tuple, expected))
 
 
-@settings(deadline=None)
 @given(graphs())
 def test_parents_and_children_come_surest_first(graph):
     weights = graph.edges().toarray()
@@ -73,7 +68,6 @@ def test_parents_and_children_come_surest_first(graph):
         assert (np.diff(weights[graph.children(concept), own]) <= 0).all()
 
 
-@settings(deadline=None)
 @given(graphs(), st.sampled_from(KINDS))
 def test_a_kind_picks_the_edges_of_that_kind_in_the_same_order(graph, kind):
     for concept in range(graph.n_concepts):
@@ -83,7 +77,6 @@ def test_a_kind_picks_the_edges_of_that_kind_in_the_same_order(graph, kind):
         assert graph.children(concept, kind).tolist() == children
 
 
-@settings(deadline=None)
 @given(graphs())
 def test_synonyms_share_their_relations(graph):
     for concept in range(graph.n_concepts):

@@ -4,13 +4,12 @@ import time
 
 import networkx
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from naming.relations.reduction import direct_edges
 
 
-@settings(deadline=None)
 @given(st.integers(1, 25), st.floats(0, 1), st.integers(0, 2**32))
 def test_direct_edges_are_the_transitive_reduction(m, density, seed):
     rng = np.random.default_rng(seed)

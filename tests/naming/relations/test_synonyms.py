@@ -2,7 +2,7 @@
 
 import networkx
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 
 from naming.relations.edges import Edges
 from naming.relations.synonyms import MOST_RATIO, between_groups, heights, representatives
@@ -14,7 +14,6 @@ def pairs_of(edges: Edges) -> set[tuple[int, int]]:
     return set(zip(edges.child.tolist(), edges.parent.tolist(), strict=True))
 
 
-@settings(deadline=None)
 @given(found_edges())
 def test_groups_are_what_mutual_edges_of_like_concepts_join(found):
     edges, levels, frequency = found
@@ -30,7 +29,6 @@ def test_groups_are_what_mutual_edges_of_like_concepts_join(found):
         assert {int(representative[c]) for c in group} == {highest}
 
 
-@settings(deadline=None)
 @given(found_edges())
 def test_edges_go_up_between_representatives_each_once_with_the_evidence_of_its_surest_pair(found):
     edges, levels, frequency = found

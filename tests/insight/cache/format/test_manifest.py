@@ -74,7 +74,7 @@ def test_a_mutated_manifest_is_read_or_refused(forgery: Forgery, data: st.DataOb
     opens_or_explains(folder, json.dumps(manifest))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(value=JSON)
 def test_other_json_is_refused(forgery: Forgery, value: Any) -> None:
     assert not opens_or_explains(forgery[0], json.dumps(value))
