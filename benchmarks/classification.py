@@ -30,6 +30,7 @@ from benchmarks.heads.own import own_dictionaries
 from benchmarks.heads.pooled import pooled_codes
 from benchmarks.heads.settings import CLASSIFIED, OURS, OWN, SPECS
 from benchmarks.record import write_record
+from sae.errors import InsightError
 
 
 def sets_of(setting: Setting) -> list[Named]:
@@ -42,6 +43,8 @@ def sets_of(setting: Setting) -> list[Named]:
         "ph2": ((options.data / "ph2").exists(), lambda: read_ph2(options.data, place)),
     }
     wanted = options.sets.split(",") if options.sets else [*readers]
+    if unknown := set(wanted) - set(readers):
+        raise InsightError(f"--sets: expected some of {', '.join(readers)}, found {', '.join(sorted(unknown))}")
     found = [read() for name, (given, read) in readers.items() if given and name in wanted]
     found += [read_any(name, spec, place) for name, spec in options.extra]
     return [named.with_folds(options.folds) for named in found]

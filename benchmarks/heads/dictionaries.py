@@ -110,10 +110,7 @@ class Maker:
             spec.options["preset"], self.cache.dim, steps=steps, n_concepts=self.concepts or CONCEPTS
         )
         config = replace(config, **spec.options.get("sae", {}))
-        wanted = spec.options["train"]
-        if "warmup_steps" in wanted:
-            wanted = {**wanted, "warmup_steps": min(steps, wanted["warmup_steps"])}
-        settings = replace(settings, **wanted)
+        settings = replace(settings, **spec.options["train"])
         if spec.of == "patches":
             settings = replace(settings, decay_steps=int(SHARE_OF_DECAY * steps))
         extra = {"backbone": self.cache.encoder, "images": self.cache.n_images}

@@ -12,7 +12,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array, hstack
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
@@ -22,7 +21,7 @@ from benchmarks.heads.masked import Masked
 from benchmarks.heads.patch_heads import Patches, PatchHead, Rows, fit_head, shuffled, stacked
 from benchmarks.heads.settings import HEAD_STRENGTHS, SIDE
 from benchmarks.probes.metrics import VOID, confusion
-from insight.heads.surroundings import codes_around, mean_around
+from insight.heads.surroundings import mean_around, with_surroundings
 from sae import SparseCodes
 
 OPAQUE, SHUFFLED = "opaque features", "opaque features, labels shuffled"
@@ -121,7 +120,7 @@ def _tables(masked: Masked, readers: Sequence[Reader]) -> list[dict[str, Tensor]
 def _with_surroundings(rows: Rows, grid: tuple[int, int]) -> Rows:
     """Rows [n, F] of whole photographs with the mean rows around them, [n, 2F]."""
     if not isinstance(rows, np.ndarray):
-        return csr_array(hstack([rows, codes_around(rows, grid)], format="csr"))
+        return with_surroundings(rows, grid)
     maps = rows.reshape(-1, *grid, rows.shape[1]).transpose(0, 3, 1, 2)
     return np.hstack([rows, mean_around(maps).transpose(0, 2, 3, 1).reshape(rows.shape).astype(rows.dtype)])
 

@@ -26,9 +26,9 @@ DEALT, COMMONEST = "names dealt anew", "always the commonest class"
 def readers_of(dictionaries: Sequence[Made], texts: Tensor) -> list[Reader]:
     """The opaque features, their null, and all dictionaries; of others than ours heads on patches alone."""
     null = Reader(SHUFFLED, None, None)
-    others = (TRAINED,)
     of_dictionaries = [
-        Reader(made.spec.name, made, texts, *(() if made.spec.name == OURS else (others,))) for made in dictionaries
+        Reader(made.spec.name, made, texts, (TRAINED, AROUND) if made.spec.name == OURS else (TRAINED,))
+        for made in dictionaries
     ]
     return [Reader(OPAQUE, None, texts), null, *of_dictionaries]
 

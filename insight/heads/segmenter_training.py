@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int64
-from scipy.sparse import csr_array, hstack
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from naming import word_key
@@ -21,7 +21,7 @@ from .class_texts import ClassWords
 from .defaults import ROWS_IN_MEMORY
 from .linear import LinearFit, fit_linear
 from .row_store import RowStore
-from .surroundings import check_whole, codes_around
+from .surroundings import check_whole, with_surroundings
 from .token_head import as_rows
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def patches_of_codes(
     kept = _some(np.flatnonzero(classes >= 0), most, seed)
     if grid is not None:
         check_whole(rows, grid)
-        rows = csr_array(hstack([rows, codes_around(rows, grid)], format="csr"))
+        rows = with_surroundings(rows, grid)
     return LabelledPatches(rows[kept], classes[kept].astype(np.int64))
 
 
@@ -105,15 +105,11 @@ def patches_of_cache(
     store = RowStore(model.sae.n_concepts * (2 if surroundings else 1), ROWS_IN_MEMORY)
     for first, features in cache.scan():
         low, high = np.searchsorted(kept, [first, first + len(features)])
-        if high == low:
-            continue
         here = kept[low:high] - first
-        if not surroundings:
+        if len(here) and surroundings:
+            store.append(with_surroundings(_encoded(features, model), cache.grid)[here])
+        elif len(here):
             store.append(_encoded(features[here], model))
-            continue
-        codes = _encoded(features, model)
-        around = codes_around(codes, cache.grid)
-        store.append(csr_array(hstack([codes[here], around[here]], format="csr")))
     return LabelledPatches(store.rows(), classes[kept]), words
 
 

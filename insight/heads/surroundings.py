@@ -9,22 +9,21 @@ from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.ndimage import uniform_filter
-from scipy.sparse import block_diag, csr_array
+from scipy.sparse import block_diag, csr_array, diags_array, hstack, kron
 
 from sae.errors import InsightError
-
-SIDE = 3
 
 
 def mean_around(maps: Float64[np.ndarray, "... h w"]) -> Float64[np.ndarray, "... h w"]:
     """The mean of each map over the patches around each patch, itself among them."""
-    return _sums(maps) / _counts(*maps.shape[-2:])
+    h, w = maps.shape[-2:]
+    return np.asarray(maps.reshape(-1, h * w) @ _mixture(h, w).T).reshape(maps.shape)
 
 
 def mean_around_adjoint(weights: Float64[np.ndarray, "... h w"]) -> Float64[np.ndarray, "... h w"]:
     """w' with Σ weights · mean_around(map) = Σ w' · map for every map."""
-    return _sums(weights / _counts(*weights.shape[-2:]))
+    h, w = weights.shape[-2:]
+    return np.asarray(weights.reshape(-1, h * w) @ _mixture(h, w)).reshape(weights.shape)
 
 
 def codes_around(codes: csr_array, grid: tuple[int, int]) -> csr_array:
@@ -34,6 +33,11 @@ def codes_around(codes: csr_array, grid: tuple[int, int]) -> csr_array:
     return csr_array(block_diag([mixed] * images, format="csr") @ codes) if images else codes
 
 
+def with_surroundings(codes: csr_array, grid: tuple[int, int]) -> csr_array:
+    """Codes [n · h·w, m] of whole images, with the mean codes around each patch beside its own: [n · h·w, 2m]."""
+    return csr_array(hstack([codes, codes_around(codes, grid)], format="csr"))
+
+
 def check_whole(codes: csr_array, grid: tuple[int, int]) -> None:
     """`InsightError` when codes are not of whole images of this grid."""
     if min(grid) < 1 or codes.shape[0] % (grid[0] * grid[1]):
@@ -41,19 +45,13 @@ def check_whole(codes: csr_array, grid: tuple[int, int]) -> None:
         raise InsightError(f"codes: expected {expected}, found {codes.shape[0]} rows")
 
 
-def _sums(maps: np.ndarray) -> np.ndarray:
-    size = (1,) * (maps.ndim - 2) + (SIDE, SIDE)
-    return uniform_filter(maps, size, mode="constant") * SIDE**2
-
-
-@lru_cache
-def _counts(h: int, w: int) -> Float64[np.ndarray, "h w"]:
-    return np.rint(_sums(np.ones((h, w))))
-
-
 @lru_cache
 def _mixture(h: int, w: int) -> csr_array:
     """[h·w, h·w]: row p has the weights of the patches that patch p takes its mean of."""
-    row, column = np.divmod(np.arange(h * w), w)
-    near = (np.abs(row[:, None] - row) <= 1) & (np.abs(column[:, None] - column) <= 1)
-    return csr_array(near / near.sum(1, keepdims=True))
+    return csr_array(kron(_line(h), _line(w), format="csr"))
+
+
+def _line(n: int) -> csr_array:
+    """[n, n]: the mean of each of n places in a line and its neighbours."""
+    near = csr_array(diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(n, n)))
+    return csr_array(diags_array(1 / near.sum(1)) @ near)

@@ -185,7 +185,7 @@ CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck
 INPUTS = 20_000
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=250, suppress_health_check=CHECKS)
 @given(data=st.data())
 def test_a_changed_cache_is_read_or_refused(caches: dict[str, Any], room: Path, data: st.DataObject) -> None:
     fuzz(caches, room, data)
@@ -223,7 +223,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return written
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=300, suppress_health_check=CHECKS)
 @given(data=st.data())
 def test_a_changed_table_is_read_or_refused(tables: list[bytes], tmp_path: Path, data: st.DataObject) -> None:
     fuzz_table(tmp_path / "x.parquet", tables, data)
@@ -235,7 +235,7 @@ def test_twenty_thousand_changed_tables_are_read_or_refused(
 ) -> None:
     outcomes: Counter[bool] = Counter()
 
-    @settings(max_examples=INPUTS, deadline=None, database=None, suppress_health_check=CHECKS)
+    @settings(max_examples=INPUTS, database=None, suppress_health_check=CHECKS)
     @given(data=st.data())
     def attacked(data: st.DataObject) -> None:
         outcomes[fuzz_table(tmp_path / "x.parquet", tables, data)] += 1
@@ -252,7 +252,7 @@ def test_twenty_thousand_changed_caches_are_read_or_refused(
 ) -> None:
     outcomes: Counter[bool] = Counter()
 
-    @settings(max_examples=INPUTS, deadline=None, database=None, suppress_health_check=CHECKS)
+    @settings(max_examples=INPUTS, database=None, suppress_health_check=CHECKS)
     @given(data=st.data())
     def attacked(data: st.DataObject) -> None:
         outcomes[fuzz(caches, room, data)] += 1

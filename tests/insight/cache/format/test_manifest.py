@@ -57,7 +57,7 @@ def opens_or_explains(folder: Path, text: str | bytes) -> bool:
     return not complaint
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_mutated_manifest_is_read_or_refused(forgery: Forgery, data: st.DataObject) -> None:
     folder, manifest = forgery[0], copy.deepcopy(forgery[1])
