@@ -39,7 +39,7 @@ class SparseAutoencoder(nn.Module):
     """
 
     threshold: Tensor
-    """θ: [], one for all concepts, or [m] with selections `jumprelu` and `gated`."""
+    """θ: [], one for all concepts, or [m] with selections `jumprelu` and `gated`, and with `level_k`."""
 
     def __init__(self, config: SaeConfig) -> None:
         super().__init__()

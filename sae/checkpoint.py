@@ -35,16 +35,25 @@ class Progress:
     scale: float
     """Features are divided by this."""
     threshold_sum: float | Tensor = 0.0
-    """Decayed sum of smallest kept activations, and the decayed count that it stands for."""
+    """Decayed sum of smallest kept activations (of each level [G], where levels have thresholds of their own), and the
+    decayed count that it stands for."""
     threshold_count: float = 0.0
     selection_cut: float | Tensor | None = None
     """Carried by the selection; it spares the first step after a restart a search."""
     log_bytes: int = 0
     """Length of training.jsonl at this step; what a killed run wrote after it is cut off."""
 
+    @classmethod
+    def of(cls, numbers: dict[str, Any]) -> Progress:
+        """From what `numbers` gave."""
+        sums = numbers["threshold_sum"]
+        if isinstance(sums, list):
+            numbers = {**numbers, "threshold_sum": torch.tensor(sums, dtype=torch.float64)}
+        return cls(**numbers)
+
     def numbers(self) -> dict[str, Any]:
         """All of them by name, for JSON; waits for those that are still on the device."""
-        return {name: value.item() if isinstance(value, Tensor) else value for name, value in vars(self).items()}
+        return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in vars(self).items()}
 
 
 class Checkpoint:
@@ -90,7 +99,7 @@ class Checkpoint:
             expected = f'format "{FORMAT}" version {FORMAT_VERSION}, found "{found[0]}" version {found[1]}'
             raise InsightError(f"{path}: expected {expected}; remove {self.folder} to start anew")
         refuse_other_settings(path, header["settings"], self.settings)
-        progress, parts = Progress(**header["progress"]), header.get("parts", 1)
+        progress, parts = Progress.of(header["progress"]), header.get("parts", 1)
         if parts != self.ranks.concepts.size:
             found_here = f"the concepts divided among {parts} processes, now {self.ranks.concepts.size}"
             raise InsightError(f"{path}: saved with {found_here}; go on with as many, or remove {self.folder}")

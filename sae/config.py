@@ -52,6 +52,9 @@ class SaeConfig:
     inputs: Inputs = "raw"
     """What is done to a token before it is encoded, and undone by `forward`: nothing, division by its norm
     (`unit_norm`), or by its standard deviation after subtraction of its mean (`layer_norm`)."""
+    level_k: tuple[int, ...] = ()
+    """If given (`batch_topk`): how many of the k active concepts each level has, of those that it adds; each level has
+    a threshold of its own. Without it the coarsest concepts, which are part of every reconstruction, take most of k."""
 
     def __post_init__(self) -> None:
         _require(self.dim >= 1, "dim", "at least 1", self.dim)
@@ -68,6 +71,13 @@ class SaeConfig:
                 f"take at least {int(1 / smallest) + 1} concepts or other fractions"
             )
 
+        if self.level_k:
+            _require(self.selection == "batch_topk", "level_k", "selection batch_topk beside it", self.selection)
+            sizes = self._group_sizes()
+            fits = len(self.level_k) == len(sizes) and all(1 <= k <= size for k, size in zip(self.level_k, sizes))
+            _require(fits, "level_k", f"a number for each level, of 1 to its size, of {sizes}", self.level_k)
+            _require(sum(self.level_k) == self.k, "level_k", f"numbers which sum to k = {self.k}", self.level_k)
+
     def _group_sizes(self) -> list[int]:
         """Concepts that each level adds: shares rounded down, the last level takes the rest (as published)."""
         sizes = [int(share * self.n_concepts) for share in self.fractions[:-1]]
@@ -81,11 +91,11 @@ class SaeConfig:
     @property
     def threshold_per_concept(self) -> bool:
         """Whether each concept has a threshold of its own."""
-        return self.selection in ("jumprelu", "gated")
+        return self.selection in ("jumprelu", "gated") or bool(self.level_k)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
-        return {**asdict(self), "fractions": list(self.fractions)}
+        return {**asdict(self), "fractions": list(self.fractions), "level_k": list(self.level_k)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SaeConfig:
@@ -261,6 +271,8 @@ class TrainConfig:
     def fits(self, config: SaeConfig) -> None:
         """`InsightError` where this run is none for an autoencoder of `config`."""
         m = config.n_concepts
+        free = self.k_start is None or not config.level_k
+        _require(free, "k_start", "None beside level_k", self.k_start)
         _require((self.k_start or 1) <= m, "k_start", f"1 to n_concepts = {m}", self.k_start)
         _require(self.random_prefixes <= m, "random_prefixes", f"0 to n_concepts = {m}", self.random_prefixes)
         if self.nested_k:

@@ -135,9 +135,7 @@ class Learner:
         if train.normalised_loss and (variance := float(spread(centred))) > 0:
             price /= variance
         pre = Preactivations(weights, centred, train.precision)
-        rule = rule_of(config.selection, train.precision, first, ranks).start(
-            train.annealed_k(0, config.k), train, pre, price
-        )
+        rule = rule_of(config, train.precision, first, ranks).start(config, train, pre, price)
         silent_tokens = torch.zeros(len(weights.encoder), dtype=torch.int64, device=first.device)
         return cls(config, train, Progress(0, scale), weights, rule, atoms, silent_tokens, ranks)
 
@@ -152,7 +150,7 @@ class Learner:
     ) -> Learner:
         """From what `progress` and `tensors` were when it was saved."""
         weights = Weights(*(tensors[name] for name in Weights._fields))
-        rule = rule_of(config.selection, train.precision, weights.encoder, ranks).restore(config.k, train, tensors)
+        rule = rule_of(config, train.precision, weights.encoder, ranks).restore(config, train, tensors)
         atoms = Archetypal.restore(tensors) if train.dictionary == "archetypal" else None
         learner = cls(config, train, progress, weights, rule, atoms, tensors["silent_tokens"], ranks)
         learner.optimiser.load(tensors)
@@ -287,8 +285,8 @@ class Learner:
     def autoencoder(self) -> SparseAutoencoder:
         """The autoencoder for raw features: u(x) = s u'(x / s), so biases and threshold are multiplied by the scale."""
         scale, progress = self.progress.scale, self.progress
-        measured = progress.threshold_count > 0
-        smallest = float(progress.threshold_sum) / progress.threshold_count if measured else -1.0
+        smallest = torch.as_tensor(progress.threshold_sum, dtype=torch.float64).cpu() / progress.threshold_count
+        smallest = smallest if progress.threshold_count > 0 else smallest.new_tensor(-1.0)
         weights, threshold = self.rule.trained(self.optimiser.weights, smallest)
         sae = SparseAutoencoder(self.config)
         of_concepts = (weights.encoder, weights.decoder, weights.encoder_bias * scale)

@@ -47,7 +47,7 @@ class Preactivations:
     """The pre-activations of one batch. `precision`: see `TrainConfig`."""
 
     def __init__(self, weights: Weights, centred: Tensor, precision: Precision = "float32") -> None:
-        self.weights, self.centred = weights, centred
+        self.weights, self.centred, self.precision = weights, centred, precision
         self.n, self.n_concepts = len(centred), len(weights.encoder)
         fast = centred.dtype == torch.float32 and multiplies_bfloat16_fast(centred.device)
         self._radius: Tensor | None = None
@@ -112,6 +112,12 @@ class Preactivations:
         assert self._radius is not None
         with _sums_in_float32(self.operand.device):
             return self.operand @ self._encoder.t(), self._radius
+
+    def of(self, concepts: slice) -> Preactivations:
+        """Those of some of the concepts, as an autoencoder of these alone has them."""
+        encoder, decoder, encoder_bias, decoder_bias = self.weights
+        own = Weights(encoder[concepts], decoder[concepts], encoder_bias[concepts], decoder_bias)
+        return Preactivations(own, self.centred, self.precision)
 
     def columns(self, concepts: Tensor) -> Tensor:
         """u [n, concepts] of a few concepts, as the screen has them: rounded where it is."""

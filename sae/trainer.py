@@ -290,6 +290,7 @@ def _refuse_division(job: Job, ranks: Ranks) -> None:
         raise InsightError(f"train: expected at least one concept a process, found {found}")
     expected: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "selection": (job.config.selection, ("batch_topk", "topk")),
+        "level_k": (job.config.level_k, ((),)),
         "dictionary": (job.train.dictionary, ("free",)),
         "revival": (job.train.revival, ("auxk", "none")),
         "nested_k": (job.train.nested_k, ((),)),

@@ -82,7 +82,8 @@ class Maker:
 
     def _make(self, spec: Spec, seed: int, folder: Path) -> None:
         if spec.kind == "ours":
-            train_dictionary(self.cache, folder, concepts=self.concepts, k=ACTIVE, steps=self.steps, seed=seed)
+            own = {"k": ACTIVE, "steps": self.steps, "seed": seed, **spec.options}
+            train_dictionary(self.cache, folder, concepts=self.concepts, **own)
         elif spec.kind == "autoencoder":
             self._train(spec, seed, folder)
         else:

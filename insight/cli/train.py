@@ -8,7 +8,7 @@ import tyro
 from sae.config import Selection
 from sae.monitor import Monitor
 
-from ..defaults import LR, K
+from ..defaults import LR
 from .options import Device, pick_device
 
 Features = Annotated[
@@ -24,7 +24,8 @@ def train(
     stream: bool = False,
     backbone: str = "small",
     concepts: int | None = None,
-    k: int = K,
+    k: int | None = None,
+    level_k: tuple[int, ...] = (),
     steps: int | None = None,
     batch_size: int = 4096,
     lr: float = LR,
@@ -46,7 +47,8 @@ def train(
         stream: Encode images on the way instead of reading a cache.
         backbone: Encoder for --stream: `small`, `openclip:MODEL/PRETRAINED` or `timm:MODEL`.
         concepts: Size of the dictionary (default: by the size of the data, one concept for about 400 patches).
-        k: Concepts active on a patch, on average.
+        k: Concepts active on a patch, on average (default: 8, or the sum of --level-k).
+        level_k: How many of these each level has, coarse to fine, such as 1 1 2 3 4 5 (default: one budget for all).
         steps: Training steps (default: three passes over the features, at least 1,000 steps).
         batch_size: Patches a step.
         lr: Learning rate of Adam.
@@ -76,6 +78,7 @@ def train(
         out,
         concepts=concepts,
         k=k,
+        level_k=level_k,
         steps=steps,
         batch_size=batch_size,
         lr=lr,

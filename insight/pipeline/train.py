@@ -23,7 +23,8 @@ def train_dictionary(
     out: Path,
     *,
     concepts: int | None = None,
-    k: int = K,
+    k: int | None = None,
+    level_k: tuple[int, ...] = (),
     steps: int | None = None,
     batch_size: int = 4096,
     lr: float = LR,
@@ -34,10 +35,13 @@ def train_dictionary(
 ) -> SparseAutoencoder:
     """Train a Matryoshka autoencoder on the features of images; `out` becomes a model without relations and names.
 
-    `concepts` defaults to `fitting_size`, `steps` to three passes over the features, at least 1,000 steps.
+    `concepts` defaults to `fitting_size`, `k` to 8 or the sum of `level_k`, `steps` to three passes over the features,
+    at least 1,000 steps.
     """
     n_concepts = concepts or fitting_size(features.n_tokens)
-    config = SaeConfig(dim=features.dim, n_concepts=n_concepts, k=k, selection=selection)
+    config = SaeConfig(
+        dim=features.dim, n_concepts=n_concepts, k=k or sum(level_k) or K, selection=selection, level_k=level_k
+    )
     steps = steps or max(FEWEST_STEPS, -(-PASSES * features.n_tokens // batch_size))
     settings = TrainConfig(
         steps=steps, batch_size=batch_size, lr=lr, seed=seed, decay_steps=int(SHARE_OF_DECAY * steps)

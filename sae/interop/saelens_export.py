@@ -46,7 +46,7 @@ def export_saelens(sae: SparseAutoencoder, folder: Path | str) -> None:
         settings |= {"k": config.k, "rescale_acts_by_decoder_norm": False}
     if settings["architecture"] == "jumprelu":
         arrays["threshold"] = sae.threshold.detach().cpu().clamp_min(0).expand(config.n_concepts)
-    if config.selection == "batch_topk":
+    if config.selection == "batch_topk" and not config.level_k:  # which SAELens knows nothing of
         nested = {"matryoshka_widths": list(config.levels)} if len(config.levels) > 1 else {}
         settings["metadata"] |= {
             "training_architecture": "matryoshka_batchtopk" if nested else "batchtopk",

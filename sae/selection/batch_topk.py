@@ -28,8 +28,8 @@ class BatchTopK(Largest):
     Where several processes share a step, each has a shortlist of its own, and the answer is settled in all together.
     """
 
-    _edge: float | None = None
-    """The smallest activation of the last batch."""
+    edge: float | None = None
+    """The smallest activation of the last batch, of all ranks; None where it had none."""
 
     def __call__(self, pre: Preactivations) -> SparseCodes:
         """Codes [n, m]: the ReLU of the pre-activations, kept or not."""
@@ -58,8 +58,8 @@ class BatchTopK(Largest):
 
     def _carry(self, edge: float | None) -> None:
         """A cut for the next batch, from the edge of this one: if it fell since the last, it is taken to fall again."""
-        fall = 1.0 if edge is None or not self._edge else min(1.0, max(_LONGEST_FALL, edge / self._edge))
-        self._edge, self.cut = edge, None if edge is None else _CARRIED_SHARE * fall * edge
+        fall = 1.0 if edge is None or not self.edge else min(1.0, max(_LONGEST_FALL, edge / self.edge))
+        self.edge, self.cut = edge, None if edge is None else _CARRIED_SHARE * fall * edge
 
     def _cuts(self, pre: Preactivations) -> Iterator[float]:
         """Cuts to try, falling to 0, below which nothing is ever kept."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..config import TrainConfig
+from ..config import SaeConfig, TrainConfig
 from ..distributed import Group
 from ..kernels import Pattern
 from ..kernels.cuda import estimated_cut, largest
@@ -34,15 +34,15 @@ class BatchTopKOnCuda(Rule):
         self.k, self.inexact = k, inexact
 
     @classmethod
-    def start(cls, k: int, train: TrainConfig, first: Preactivations, price: float) -> BatchTopKOnCuda:
+    def start(cls, config: SaeConfig, train: TrainConfig, first: Preactivations, price: float) -> BatchTopKOnCuda:
         """See `Rule`."""
-        return cls(k, torch.zeros((), dtype=torch.int64, device=first.centred.device))
+        return cls(config.k, torch.zeros((), dtype=torch.int64, device=first.centred.device))
 
     @classmethod
-    def restore(cls, k: int, train: TrainConfig, tensors: dict[str, Tensor]) -> BatchTopKOnCuda:
+    def restore(cls, config: SaeConfig, train: TrainConfig, tensors: dict[str, Tensor]) -> BatchTopKOnCuda:
         """See `Rule`; also from what `BatchTopK` saved."""
         none = torch.zeros((), dtype=torch.int64, device=tensors["silent_tokens"].device)
-        return cls(k, tensors.get("inexact", none))
+        return cls(config.k, tensors.get("inexact", none))
 
     def tensors(self) -> dict[str, Tensor]:
         """How many batches were not certain."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..config import TrainConfig
+from ..config import SaeConfig, TrainConfig
 from ..objective import NestedLoss, gradients
 from ..preactivations import Preactivations
 from ..weights import Weights
@@ -33,15 +33,15 @@ class Gated(Rule):
         self._by_gate: NestedLoss | None = None
 
     @classmethod
-    def start(cls, k: int, train: TrainConfig, first: Preactivations, price: float) -> Gated:
+    def start(cls, config: SaeConfig, train: TrainConfig, first: Preactivations, price: float) -> Gated:
         """r = 0 and b_mag = 0; λ starts as for `Relu`."""
-        log_gain = first.centred.new_zeros(first.n_concepts)
+        k, log_gain = train.annealed_k(0, config.k), first.centred.new_zeros(first.n_concepts)
         return cls(k, train, log_gain, log_gain.clone(), 0.4 * price * started_sparse(k, train, first))
 
     @classmethod
-    def restore(cls, k: int, train: TrainConfig, tensors: dict[str, Tensor]) -> Gated:
+    def restore(cls, config: SaeConfig, train: TrainConfig, tensors: dict[str, Tensor]) -> Gated:
         """See `Rule`."""
-        rule = cls(k, train, tensors["log_gain"], tensors["magnitude_bias"], 0.0)
+        rule = cls(config.k, train, tensors["log_gain"], tensors["magnitude_bias"], 0.0)
         rule._pressure.load(tensors["pressure"])
         return rule
 
@@ -87,7 +87,7 @@ class Gated(Rule):
         self._log_gain[concepts] = 0.0
         self._magnitude_bias[concepts] = 0.0
 
-    def trained(self, weights: Weights, smallest: float) -> tuple[Weights, Tensor]:
+    def trained(self, weights: Weights, smallest: Tensor) -> tuple[Weights, Tensor]:
         """The exactly equal JumpReLU: encoder e^r W_enc, bias b_mag, thresholds [m]."""
         gain = self._log_gain.exp()
         encoder, bias = gain.unsqueeze(1) * weights.encoder, self._magnitude_bias

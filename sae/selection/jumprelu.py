@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..config import TrainConfig
+from ..config import SaeConfig, TrainConfig
 from ..kernels import Pattern
 from ..objective import gradients
 from ..preactivations import Preactivations
@@ -37,16 +37,17 @@ class JumpRelu(Rule):
         self._log_threshold = log_threshold
 
     @classmethod
-    def start(cls, k: int, train: TrainConfig, first: Preactivations, price: float) -> JumpRelu:
+    def start(cls, config: SaeConfig, train: TrainConfig, first: Preactivations, price: float) -> JumpRelu:
         """λ starts at half of what the weakest active pair explains."""
+        k = train.annealed_k(0, config.k)
         cut = first_cut(k, first)
         log_threshold = first.centred.new_full([first.n_concepts], log(cut))
         return cls(k, train, log_threshold, train.bandwidth * cut, 0.5 * price * cut**2)
 
     @classmethod
-    def restore(cls, k: int, train: TrainConfig, tensors: dict[str, Tensor]) -> JumpRelu:
+    def restore(cls, config: SaeConfig, train: TrainConfig, tensors: dict[str, Tensor]) -> JumpRelu:
         """See `Rule`."""
-        rule = cls(k, train, tensors["log_threshold"], float(tensors["band"]), 0.0)
+        rule = cls(config.k, train, tensors["log_threshold"], float(tensors["band"]), 0.0)
         rule._pressure.load(tensors["pressure"])
         return rule
 
@@ -94,6 +95,6 @@ class JumpRelu(Rule):
         middle = self._log_threshold[living].mean() if bool(living.any()) else self._log_threshold.mean()
         self._log_threshold[concepts] = middle + log(self.revived_size)
 
-    def trained(self, weights: Weights, smallest: float) -> tuple[Weights, Tensor]:
+    def trained(self, weights: Weights, smallest: Tensor) -> tuple[Weights, Tensor]:
         """Thresholds [m]."""
         return weights, self._log_threshold.exp()

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from torch import Tensor
 
 from ..codes import SparseCodes
-from ..config import TrainConfig
+from ..config import SaeConfig, TrainConfig
 from ..preactivations import Preactivations
 from .rule import Chosen, Rule
 
@@ -31,11 +31,11 @@ class Largest(Rule):
         return Chosen.of(self(pre))
 
     @classmethod
-    def start(cls, k: int, train: TrainConfig, first: Preactivations, price: float) -> Largest:
+    def start(cls, config: SaeConfig, train: TrainConfig, first: Preactivations, price: float) -> Largest:
         """See `Rule`."""
-        return cls(k)
+        return cls(config.k)
 
     @classmethod
-    def restore(cls, k: int, train: TrainConfig, tensors: dict[str, Tensor]) -> Largest:
+    def restore(cls, config: SaeConfig, train: TrainConfig, tensors: dict[str, Tensor]) -> Largest:
         """See `Rule`."""
-        return cls(k)
+        return cls(config.k)

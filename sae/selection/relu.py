@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..config import TrainConfig
+from ..config import SaeConfig, TrainConfig
 from ..objective import gradients
 from ..preactivations import Preactivations
 from ..weights import Weights
@@ -25,14 +25,15 @@ class Relu(Rule):
         self.k, self._pressure = k, Pressure(train, coefficient)
 
     @classmethod
-    def start(cls, k: int, train: TrainConfig, first: Preactivations, price: float) -> Relu:
+    def start(cls, config: SaeConfig, train: TrainConfig, first: Preactivations, price: float) -> Relu:
         """λ starts at a fifth of what would keep out the concepts that `first_cut` keeps out."""
+        k = train.annealed_k(0, config.k)
         return cls(k, train, 0.4 * price * started_sparse(k, train, first))
 
     @classmethod
-    def restore(cls, k: int, train: TrainConfig, tensors: dict[str, Tensor]) -> Relu:
+    def restore(cls, config: SaeConfig, train: TrainConfig, tensors: dict[str, Tensor]) -> Relu:
         """See `Rule`."""
-        rule = cls(k, train, 0.0)
+        rule = cls(config.k, train, 0.0)
         rule._pressure.load(tensors["pressure"])
         return rule
 
@@ -59,7 +60,7 @@ class Relu(Rule):
         """See `Rule`."""
         self._pressure.adapt(float(l0), self.k)
 
-    def trained(self, weights: Weights, smallest: float) -> tuple[Weights, Tensor]:
+    def trained(self, weights: Weights, smallest: Tensor) -> tuple[Weights, Tensor]:
         """Threshold 0."""
         return weights, weights.encoder.new_zeros(())
 

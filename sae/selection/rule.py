@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from ..codes import SparseCodes
-from ..config import TrainConfig
+from ..config import SaeConfig, TrainConfig
 from ..distributed import ALONE, Group, Ranks
 from ..kernels import Pattern
 from ..nested import Pairs
@@ -42,7 +42,7 @@ class Chosen(NamedTuple):
 
     def fire(self, silent_tokens: Tensor, everyone: Group) -> tuple[int | Tensor, float | Tensor]:
         """Set `silent_tokens` [m] of all active concepts to 0; how many pairs of all ranks are active, and the smallest
-        activation (0 where there is none)."""
+        activation (0 where there is none), one number or as many as the rule has thresholds."""
         concepts, activations = self.pattern.columns, self.activations
         if self.active is not None:
             concepts, activations = concepts[self.active], activations[self.active]
@@ -91,13 +91,13 @@ class Rule(ABC):
 
     @classmethod
     @abstractmethod
-    def start(cls, k: int, train: TrainConfig, first: Preactivations, price: float) -> Rule:
+    def start(cls, config: SaeConfig, train: TrainConfig, first: Preactivations, price: float) -> Rule:
         """At step 0. `first` are the pre-activations of the first batch by the first weights; `price` is what a squared
         error of 1 in one token adds to the batch's mean loss, over all levels."""
 
     @classmethod
     @abstractmethod
-    def restore(cls, k: int, train: TrainConfig, tensors: dict[str, Tensor]) -> Rule:
+    def restore(cls, config: SaeConfig, train: TrainConfig, tensors: dict[str, Tensor]) -> Rule:
         """From its parameters and `tensors`, as they were when saved."""
 
     @property
@@ -125,9 +125,10 @@ class Rule(ABC):
     def revive(self, concepts: Tensor) -> None:  # noqa: B027
         """Make own parameters of `concepts`, which start anew at `revived_size`, let them fire."""
 
-    def trained(self, weights: Weights, smallest: float) -> tuple[Weights, Tensor]:
-        """Weights and threshold ([] or [m]) of the autoencoder. `smallest`: the averaged smallest kept activation."""
-        return weights, weights.encoder.new_tensor(smallest)
+    def trained(self, weights: Weights, smallest: Tensor) -> tuple[Weights, Tensor]:
+        """Weights and threshold ([] or [m]) of the autoencoder. `smallest`: the averaged smallest kept activation, []
+        or as many numbers as `Chosen.fire` gave; [] of -1 where none was measured."""
+        return weights, smallest
 
 
 def sums(values: Tensor, concepts: Tensor, m: int) -> Tensor:

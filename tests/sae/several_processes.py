@@ -27,14 +27,15 @@ DEAD = {"dead_after_tokens": 1200, "threshold_start_step": 5}
 FRACTIONS = (0.05, 0.1, 0.25, 0.6)
 
 
-def case(parallel, selection="batch_topk", m=501, k=2, steps=12, **settings):
-    config = SaeConfig(DIM, m, k, fractions=FRACTIONS, selection=selection)
+def case(parallel, selection="batch_topk", m=501, k=2, steps=12, level_k=(), **settings):
+    config = SaeConfig(DIM, m, k, fractions=FRACTIONS, selection=selection, level_k=level_k)
     return parallel, config, TrainConfig(steps, BATCH, lr=1e-3, **{**DEAD, **settings})
 
 
 CASES = {
     "data batch_topk": case("data", steps=30),
     "data topk": case("data", "topk", steps=30),
+    "data k by level": case("data", k=5, level_k=(1, 1, 1, 2), accumulate=2),
     "data topk nested k": case("data", "topk", k=3, nested_k=(1, 3)),
     "data jumprelu": case("data", "jumprelu", m=64, k=4),
     "data relu": case("data", "relu", m=64, k=4),

@@ -44,6 +44,7 @@ def test_the_step_size_rises_and_falls_linearly():
 CONFIGS = [
     SaeConfig(3, 200, 2),
     SaeConfig(3, 9, 2, (0.5, 0.5)),
+    SaeConfig(3, 9, 3, (0.5, 0.5), level_k=(1, 2)),
     TrainConfig(7, lr=0.1),
     TrainConfig(7, betas=(0.5, 0.9), nested_k=(1, 2)),
 ]
