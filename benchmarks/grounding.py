@@ -26,7 +26,7 @@ from benchmarks.heads.masked import read_any_masked, read_lungs, read_masked
 from benchmarks.heads.named import read_xrays
 from benchmarks.heads.options import Setting, parser_of, read_options, show
 from benchmarks.heads.pointed_rows import rows_of as pointed_rows_of
-from benchmarks.heads.settings import GROUNDED, OURS
+from benchmarks.heads.settings import GROUNDED, MINE
 from benchmarks.record import write_record
 
 
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.xray and options.lungs:
         pointed.append(read_lungs(read_xrays(options.xray, setting.place).cache, options.lungs))
     kinds = setting.kinds(GROUNDED)
-    dictionaries = setting.maker.make(kinds, once=[name for name in kinds if name != OURS])
+    dictionaries = setting.maker.make(kinds, once=[name for name in kinds if name not in MINE])
     rows = []
     for masked in pointed:
         found = rows_of(masked, dictionaries) if masked in sets else []

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.heads.claim import Claim, Row, claim, find
 from benchmarks.heads.grounded_rows import CHOSEN, CONSISTENCY, IMPURITY, LOCALITY, PART
-from benchmarks.heads.settings import AIM, BUDGETS, OURS, SPECS
+from benchmarks.heads.settings import AIM, BUDGETS, MINE, SPECS
 
 RIVALS = tuple(spec.name for spec in SPECS if spec.sae)
 BEST: dict[str, Callable[..., Row]] = {LOCALITY: max, CONSISTENCY: max, CHOSEN: max, IMPURITY: min}
@@ -38,8 +38,9 @@ def _over_rivals(rows: Sequence[Row], data: str, figure: str, budget: str) -> li
         return []
     best = BEST[figure](rivals, key=lambda row: row["value"])["by"]
     claims = []
-    for row in find(rows, by=OURS, figure=figure, against=best):
-        what = f"{data}, {budget}: {figure} of ours, times that of the best other autoencoder ({best})"
+    of_mine = [row for mine in MINE for row in find(rows, by=mine, figure=figure, against=best)]
+    for row in of_mine:
+        what = f"{data}, {budget}: {figure} of {row['by']}, times that of the best other autoencoder ({best})"
         low, high = row["interval"]
         below = figure == IMPURITY
         target = "less than 1, with its interval" if below else "more than 1, with its interval"

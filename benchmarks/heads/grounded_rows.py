@@ -15,7 +15,7 @@ from benchmarks.heads.dictionaries import Made
 from benchmarks.heads.figures import Row, mean_of_columns, means, of_photos, ratio_row, row
 from benchmarks.heads.grounded import Grounded, as_asked, dealt, ground
 from benchmarks.heads.masked import Masked
-from benchmarks.heads.settings import BUDGETS, OURS
+from benchmarks.heads.settings import BUDGETS, MINE, OURS, SHARED
 from insight.evaluation import Grounding
 
 PART = "grounding"
@@ -106,23 +106,24 @@ def _impurity(found: Sequence[Grounding]) -> Figure:
 
 
 def _of_kind(base: Row, figures: Mapping[str, Mapping[str, Figure]], dictionaries: Mapping[str, int]) -> list[Row]:
-    """The measures of one kind, and of ours over them; `dictionaries`: how many there are of each kind."""
+    """The measures of one kind, and of ours (`MINE`) over them; `dictionaries`: how many there are of each kind."""
     draws = of_photos(base["images"], dictionaries[base["by"]])
     rows = []
     for name, figure in figures[base["by"]].items():
         rows.append(row({**base, "figure": name}, draws, figure))
-        if base["by"] != OURS and OURS in figures:
-            ours = figures[OURS][name]
-            rows.append(_over(base, name, ours, figure, (dictionaries[OURS], dictionaries[base["by"]])))
+        for mine in MINE:
+            if mine in figures and (base["by"] not in MINE or (mine, base["by"]) == (SHARED, OURS)):
+                pair = (figures[mine][name], figure)
+                rows.append(_over(base, name, mine, pair, (dictionaries[mine], dictionaries[base["by"]])))
     return rows
 
 
-def _over(base: Row, name: str, ours: Figure, other: Figure, dictionaries: tuple[int, int]) -> Row:
+def _over(base: Row, name: str, mine: str, pair: tuple[Figure, Figure], dictionaries: tuple[int, int]) -> Row:
     """Ours over another kind, seed by seed; a kind that has one dictionary stands against each of ours."""
-    own, others = dictionaries
+    (ours, other), (own, others) = pair, dictionaries
     draws = of_photos(base["images"], own)
     matched: Figure = lambda i, weights: other(min(i, others - 1), weights)  # noqa: E731
-    return ratio_row({**base, "by": OURS, "figure": name, "against": base["by"]}, draws, ours, matched)
+    return ratio_row({**base, "by": mine, "figure": name, "against": base["by"]}, draws, ours, matched)
 
 
 def _null(base: Row, masked: Masked, ours: Sequence[Made]) -> list[Row]:

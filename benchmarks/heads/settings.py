@@ -65,7 +65,9 @@ NESTED = (ACTIVE, 2 * ACTIVE, 4 * ACTIVE)
 FEW_VECTORS: dict[str, Any] = {"batch_size": 512, "dead_after_tokens": 512 * (STEPS // 20 + 1)}
 """What the autoencoder of image vectors has instead: a published batch would be nearly all there are."""
 
-OURS, OWN, SHARED = "ours", "ours on own photographs", "ours, k shared by level"
+OURS, OWN, SHARED = "ours", "ours on own photographs", "ours with level budgets"
+MINE = (OURS, SHARED)
+"""Dictionaries of the general cache that are held against others, each."""
 CHOSEN = "ours by training photographs"
 """Of the two before, seed by seed, the one of better accuracy on training photographs that were held out."""
 SPECS = (
