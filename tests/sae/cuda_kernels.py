@@ -1,6 +1,9 @@
 """What the tests of the Triton kernels share: where they run, random inputs, dense forms, and closeness."""
 
+import importlib.util
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -17,6 +20,16 @@ def on_device(test):
     if INTERPRETED:
         return test
     return pytest.mark.gpu(pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")(test))
+
+
+needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+
+
+def pass_interpreted(file):
+    """Run the tests of `file` in a process whose kernels are interpreted."""
+    command = [sys.executable, "-m", "pytest", file, "-p", "no:cacheprovider", "-x"]
+    run = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
 
 
 def normal(generator, *shape, dtype=torch.float32):

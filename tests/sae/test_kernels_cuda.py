@@ -1,32 +1,37 @@
 """The Triton kernels against dense float64 forms, on fresh random inputs of odd sizes.
 
 Without a GPU they run through Triton's interpreter, which has to be chosen before triton is imported: one test runs
-this file and its sisters again in a process of its own, where every other test of theirs is collected too.
+this file again in a process of its own, where every other test of it is collected too. So do its sisters'.
 `pytest -m gpu` runs the same tests on a CUDA device.
 """
 
-import importlib.util
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from sae.kernels import Pattern
 
-from .cuda_kernels import DEVICE, INTERPRETED, TYPES, close, normal, on_device, pattern_of, scattered, some
+from .cuda_kernels import (
+    DEVICE,
+    INTERPRETED,
+    TYPES,
+    close,
+    needs_triton,
+    normal,
+    on_device,
+    pass_interpreted,
+    pattern_of,
+    scattered,
+    some,
+)
 
 if not INTERPRETED:
 
-    @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+    @needs_triton
     def test_every_kernel_agrees_with_its_dense_form_through_the_interpreter():
-        sisters = ("test_kernels_cuda_selection.py", "test_learner_cuda.py")
-        files = [__file__, *(str(Path(__file__).with_name(name)) for name in sisters)]
-        command = [sys.executable, "-m", "pytest", *files, "-p", "no:cacheprovider", "-x"]
-        run = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-        assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+        pass_interpreted(__file__)
 
     def test_triton_is_not_imported_with_the_package():
         program = "import sys, sae, sae.kernels, sae.trainer; sys.exit('triton' in sys.modules)"

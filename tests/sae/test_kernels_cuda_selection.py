@@ -1,4 +1,4 @@
-"""Selection by Triton kernels, and BatchTopK through a screen, against dense forms (run by test_kernels_cuda.py)."""
+"""Selection by Triton kernels, and BatchTopK through a screen, against dense forms (see test_kernels_cuda.py)."""
 
 import pytest
 import torch
@@ -7,7 +7,23 @@ from sae import preactivations
 from sae.kernels import Pattern
 from sae.weights import Weights
 
-from .cuda_kernels import DEVICE, INTERPRETED, TYPES, close, normal, on_device, pattern_of
+from .cuda_kernels import (
+    DEVICE,
+    INTERPRETED,
+    TYPES,
+    close,
+    needs_triton,
+    normal,
+    on_device,
+    pass_interpreted,
+    pattern_of,
+)
+
+if not INTERPRETED:
+
+    @needs_triton
+    def test_selection_agrees_with_its_dense_form_through_the_interpreter():
+        pass_interpreted(__file__)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Whole steps of BatchTopK that never wait for the device, against steps on the CPU (run by test_kernels_cuda.py)."""
+"""Whole steps of BatchTopK that never wait for the device, against steps on the CPU (see test_kernels_cuda.py)."""
 
 import pytest
 import torch
@@ -9,12 +9,18 @@ from sae.checkpoint import Checkpoint
 from sae.config import SaeConfig, TrainConfig
 from sae.learner import Learner
 
-from .cuda_kernels import DEVICE, INTERPRETED, close, on_device
+from .cuda_kernels import DEVICE, INTERPRETED, close, needs_triton, on_device, pass_interpreted
 
 CONFIG = SaeConfig(dim=10, n_concepts=16, k=3, fractions=(0.25, 0.25, 0.5))
 N = 8
 FOREVER = 10**12
 """Tokens of silence."""
+
+if not INTERPRETED:
+
+    @needs_triton
+    def test_steps_agree_through_the_interpreter():
+        pass_interpreted(__file__)
 
 
 @pytest.fixture(autouse=True)
