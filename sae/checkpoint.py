@@ -46,8 +46,7 @@ class Progress:
     @classmethod
     def of(cls, numbers: dict[str, Any]) -> Progress:
         """From what `numbers` gave."""
-        sums = numbers["threshold_sum"]
-        if isinstance(sums, list):
+        if isinstance(sums := numbers.get("threshold_sum"), list):
             numbers = {**numbers, "threshold_sum": torch.tensor(sums, dtype=torch.float64)}
         return cls(**numbers)
 

@@ -18,7 +18,6 @@ from .cuda_kernels import (
     INTERPRETED,
     TYPES,
     close,
-    needs_triton,
     normal,
     on_device,
     pass_interpreted,
@@ -29,7 +28,6 @@ from .cuda_kernels import (
 
 if not INTERPRETED:
 
-    @needs_triton
     def test_every_kernel_agrees_with_its_dense_form_through_the_interpreter():
         pass_interpreted(__file__)
 

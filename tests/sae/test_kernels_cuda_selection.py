@@ -7,21 +7,10 @@ from sae import preactivations
 from sae.kernels import Pattern
 from sae.weights import Weights
 
-from .cuda_kernels import (
-    DEVICE,
-    INTERPRETED,
-    TYPES,
-    close,
-    needs_triton,
-    normal,
-    on_device,
-    pass_interpreted,
-    pattern_of,
-)
+from .cuda_kernels import DEVICE, INTERPRETED, TYPES, close, normal, on_device, pass_interpreted, pattern_of
 
 if not INTERPRETED:
 
-    @needs_triton
     def test_selection_agrees_with_its_dense_form_through_the_interpreter():
         pass_interpreted(__file__)
 

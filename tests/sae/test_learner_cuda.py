@@ -9,7 +9,7 @@ from sae.checkpoint import Checkpoint
 from sae.config import SaeConfig, TrainConfig
 from sae.learner import Learner
 
-from .cuda_kernels import DEVICE, INTERPRETED, close, needs_triton, on_device, pass_interpreted
+from .cuda_kernels import DEVICE, INTERPRETED, close, on_device, pass_interpreted
 
 CONFIG = SaeConfig(dim=10, n_concepts=16, k=3, fractions=(0.25, 0.25, 0.5))
 N = 8
@@ -18,7 +18,6 @@ FOREVER = 10**12
 
 if not INTERPRETED:
 
-    @needs_triton
     def test_steps_agree_through_the_interpreter():
         pass_interpreted(__file__)
 
