@@ -5,10 +5,13 @@ tower, a timm model, the offline `small`) is a `Backbone`, frozen and in evaluat
 gradients flow from any output to the images or to the tokens that `prefix` returns.
 """
 
+from __future__ import annotations
+
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +19,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sae.errors import InsightError
+
+if TYPE_CHECKING:
+    from .text_towers import TextTower
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,8 @@ class Backbone(nn.Module, ABC):
     width: of the tokens that go from block to block (0 without blocks), which `dim` need not be;
     n_prefix: how many tokens stand before the patches in what `prefix` returns (class token, registers);
     has_class_token: whether the first of those is a class token;
-    has_text: whether `encode_text` works; fingerprint: SHA-256 (hex) over name, code version and every weight.
+    has_text: whether `encode_text` works; fingerprint: SHA-256 (hex) over name, code version and every weight;
+    logit_scale: what a cosine of a photo and a text is multiplied by before a softmax over texts.
     """
 
     name: str
@@ -82,6 +89,7 @@ class Backbone(nn.Module, ABC):
     has_text: bool
     colour_mean: Tensor
     colour_std: Tensor
+    logit_scale: float = 100.0
 
     @property
     @abstractmethod
@@ -117,6 +125,14 @@ class Backbone(nn.Module, ABC):
         raise InsightError(
             f"backbone {self.name} sees only and has no text space; use `small` or `openclip:MODEL/PRETRAINED`, or "
             "train a bridge from its patches to a text encoder (scripts/train_bridge.py shows how)"
+        )
+
+    @property
+    def text_tower(self) -> TextTower:
+        """The text encoder by its blocks, for learnt prompts and for maps over words; `InsightError` without one."""
+        raise InsightError(
+            f"backbone {self.name} has no text tower that can be cut at its blocks; use `small` or"
+            " openclip:ViT-B-16/laion2b_s34b_b88k"
         )
 
     def prefix(self, images: Tensor, block: int) -> Tensor:
@@ -190,7 +206,7 @@ class Backbone(nn.Module, ABC):
             raise InsightError(f"backbone {self.name}: {n_patches} patches {what}; give the grid (h, w) of the photos")
         return height, width
 
-    def freeze(self) -> "Backbone":
+    def freeze(self) -> Backbone:
         """Evaluation mode, no gradients for the weights (they still reach the images). Returns the backbone itself."""
         self.requires_grad_(False)
         return self.eval()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .base import Backbone, DenseFeatures
 
@@ -21,6 +21,11 @@ class Transformer(Backbone):
 
     A mask [B, N] of bools says which tokens are real; the others, which come last, are attended to by nobody.
     """
+
+    @property
+    @abstractmethod
+    def blocks(self) -> nn.ModuleList:
+        """The blocks, in their order: what fine-tuning trains or puts adapters into."""
 
     @abstractmethod
     def embed(self, images: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from sae.errors import InsightError
 
 from ..base import Backbone, fingerprint_of, hash_tensors
+from ..text_towers import TextTower
 
 CODE_VERSION = "openclip 1"  # change it when the same weights begin to give other vectors
 TEXT_BATCH = 256
@@ -50,6 +51,7 @@ class OpenClipModel(Backbone):
         size = model.visual.image_size  # (height, width), of ResNet towers a number
         self.image_size = size if isinstance(size, int) else size[0]
         self.set_colours(config["mean"], config["std"])
+        self.logit_scale = float(model.logit_scale.detach().exp().mean())
 
     @classmethod
     def check_way(cls, name: str, way: str) -> None:
@@ -69,6 +71,12 @@ class OpenClipModel(Backbone):
     def fingerprint(self) -> str:
         """Over every weight, at the first call."""
         return fingerprint_of([self.name, CODE_VERSION, hash_tensors(self.model.state_dict())])
+
+    @property
+    def text_tower(self) -> TextTower:
+        from ..text_towers.openclip import OpenClipText
+
+        return OpenClipText(self.name, self.model, self.tokenizer)
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Unit vectors [n, dim] of the text tower."""

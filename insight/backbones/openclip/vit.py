@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sae.errors import InsightError
@@ -56,6 +56,10 @@ class OpenClip(OpenClipModel, Transformer):
                 f"openclip:{name} has {reason}: no dense patches are defined for it; use another model, such as"
                 " openclip:ViT-B-16/laion2b_s34b_b88k"
             )
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        return self.model.visual.transformer.resblocks
 
     def embed(self, images: Tensor) -> Tensor:
         visual = self.model.visual

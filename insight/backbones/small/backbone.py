@@ -16,9 +16,10 @@ import hashlib
 from functools import cached_property
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..base import fingerprint_of
+from ..text_towers import TextTower
 from ..timm_models.vit import first_tokens, run_blocks
 from ..transformer import Transformer
 from .bridge import Bridge
@@ -64,6 +65,16 @@ class Small(Transformer):
     def encode_text(self, texts: list[str]) -> Tensor:
         """Unit vectors [n, 384]: MiniLM's, with the mean caption's taken off."""
         return self.bridge.text(self.text(texts))
+
+    @property
+    def text_tower(self) -> TextTower:
+        from ..text_towers.minilm import MiniLMText
+
+        return MiniLMText(self.text, self.bridge)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        return self.vit.blocks
 
     def embed(self, images: Tensor) -> Tensor:
         return first_tokens(self.vit, self.normalise_colours(images))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..transformer import Transformer
@@ -24,6 +24,10 @@ class TimmBlocks(Transformer):
     def vit(self) -> Any:
         """The timm model."""
         raise NotImplementedError
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        return self.vit.blocks
 
     def set_blocks(self, image_size: int) -> None:
         """Set what the shape of `vit` says, and let it take photos of any size. image_size: of its training, pixels."""
