@@ -1,0 +1,170 @@
+"""Labelled photos as methods learn from them: ways to load each, its class, and its concepts where they are known."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from sae.errors import InsightError
+
+from ...backbones import DenseFeatures
+from ...cache import FeatureCache
+from ...cache.writing.ahead import ahead
+from ...data import BadImage, open_source
+from ..towers import FrozenTower, Tower
+
+if TYPE_CHECKING:
+    from ..bank import ConceptBank
+
+BATCH = 16  # photos encoded at a time
+IN_MEMORY = 4 << 30
+"""Bytes of what is kept of photos that are held in memory; more lie in a temporary file."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """n photos. labels: int64 [n], places in the bank's classes; concepts: bool [n, R] or None; ids: what to call them;
+    load: from a photo's number to the photo (RGB), or `BadImage`; cache: features of the same photos, row by row, in
+    place of the photos themselves."""
+
+    labels: Tensor
+    ids: tuple[str, ...]
+    load: tuple[Callable[[], Image.Image], ...] = ()
+    concepts: Tensor | None = None
+    cache: FeatureCache | None = None
+    rows: Tensor | None = None
+    """int64 [n]: which images of the cache; None: all."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Photos of the source that are not among them, and why."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def read(cls, place: str, bank: ConceptBank, *, split: str | None = None) -> Examples:
+        """The labelled images of any source that `insight.data.open_source` knows, or of one `split` of it.
+
+        Labels are classes of the bank, by their key or in words; those without a label are left out. `InsightError`
+        for a label that the bank does not have, and when no photo is left.
+        """
+        source = open_source(place)
+        kept, left_out, splits = [], {}, set()
+        for part in source.parts(BATCH):
+            for item in source.read(part):
+                splits.add(item.split)
+                if item.label is None:
+                    left_out[item.id] = "has no label"
+                elif split is None or item.split == split:
+                    kept.append((bank.index(item.label), item.id, item.load))
+        if not kept:
+            of_split = f" of split {split!r} (it has {', '.join(sorted(map(str, splits)))})" if split else ""
+            raise InsightError(f"{place}: expected labelled images{of_split}, found none; a folder a class will do")
+        labels, ids, load = zip(*kept, strict=True)
+        return cls(torch.tensor(labels), ids, load, left_out=left_out)
+
+    @classmethod
+    def of_cache(cls, cache: FeatureCache, bank: ConceptBank) -> Examples:
+        """The labelled images of a feature cache, for methods that leave the encoder frozen: nothing is encoded."""
+        named = [(row, label) for row, label in enumerate(cache.labels) if label is not None]
+        if not named:
+            raise InsightError(f"{cache.folder}: expected labelled images, found none; write it from a folder a class")
+        ids = cache.index["id"].to_pylist()
+        rows = torch.tensor([row for row, _ in named])
+        labels = torch.tensor([bank.index(label) for _, label in named])
+        return cls(labels, tuple(ids[row] for row, _ in named), cache=cache, rows=rows)
+
+    def at(self, index: Tensor | np.ndarray | Sequence[int]) -> Examples:
+        """Some of them, in the order given."""
+        index = torch.as_tensor(index)
+        index = index.nonzero()[:, 0] if index.dtype == torch.bool else index.long()
+        return replace(
+            self,
+            labels=self.labels[index],
+            ids=tuple(self.ids[i] for i in index.tolist()),
+            load=tuple(self.load[i] for i in index.tolist()) if self.load else (),
+            concepts=None if self.concepts is None else self.concepts[index],
+            rows=None if self.cache is None else (index if self.rows is None else self.rows[index]),
+        )
+
+    def kept_by(self, tower: Tower, *, progress: bool = True) -> tuple[Examples, Tensor]:
+        """What a tower keeps of every photo [k, ...], and the k photos that could be read (others: `left_out`)."""
+        if self.cache is not None:
+            return self, self._kept_of_cache(tower)
+        good: list[int] = []
+        bad: dict[str, str] = {}
+        kept = torch.empty(0)
+        for numbers, images in self._encoded(tower, bad, progress):
+            part = tower.keep(images.to(tower.backbone.colour_mean.device)).cpu()
+            if not good:
+                kept = _room(len(self), part)
+            kept[len(good) : len(good) + len(part)] = part
+            good += numbers
+        if not good:
+            first = next(iter(bad.items()), ("photos", "there are none"))
+            raise InsightError(f"{first[0]}: {first[1]}; expected at least one photo that can be read")
+        found = self if len(good) == len(self) else self.at(good)
+        return replace(found, left_out={**self.left_out, **bad}), kept[: len(good)]
+
+    def _encoded(self, tower: Tower, bad: dict[str, str], progress: bool) -> Iterator[tuple[list[int], Tensor]]:
+        """Photos as tensors, some at a time, with their numbers. Decoded by threads, ahead of the encoder."""
+        transform = tower.backbone.transform
+
+        def work(number: int) -> tuple[int, Tensor | BadImage]:
+            try:
+                return number, transform(self.load[number]())
+            except BadImage as error:
+                return number, error
+
+        numbers: list[int] = []
+        images: list[Tensor] = []
+        bar = tqdm(total=len(self), desc="photos", unit=" photos", delay=2, disable=not progress)
+        workers = min(16, os.cpu_count() or 1)
+        with bar, closing(ahead(work, range(len(self)), workers, 2 * BATCH)) as loaded:
+            for number, image in loaded:
+                bar.update()
+                if isinstance(image, BadImage):
+                    bad[self.ids[number]] = image.reason
+                    continue
+                numbers.append(number)
+                images.append(image)
+                if len(images) == BATCH:
+                    yield numbers, torch.stack(images)
+                    numbers, images = [], []
+            if images:
+                yield numbers, torch.stack(images)
+
+    def _kept_of_cache(self, tower: Tower) -> Tensor:
+        cache = self.cache
+        assert cache is not None
+        if not isinstance(tower, FrozenTower):
+            raise InsightError(
+                f"{cache.folder}: a feature cache serves methods that leave the encoder frozen; give the photos"
+                " themselves to train a part of it"
+            )
+        cache.require(tower.backbone.fingerprint)
+        parts = []
+        for row in range(cache.n_images) if self.rows is None else self.rows.tolist():
+            features = DenseFeatures(cache.image(row).float()[None], cache.pooled(row, 1).float(), cache.grid)
+            parts.append(tower.keep_features(features))
+        return torch.cat(parts)
+
+
+def _room(n: int, part: Tensor) -> Tensor:
+    """Space for n rows like those of `part`: in memory, or in a temporary file that is mapped where they are large."""
+    shape = (n, *part.shape[1:])
+    if n * part[0].numel() * part.element_size() <= IN_MEMORY:
+        return torch.empty(shape, dtype=part.dtype)
+    with tempfile.NamedTemporaryFile(prefix="insight-kept-") as file:  # stays until nobody maps it
+        flat = torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=part.dtype)
+    return flat.reshape(shape)
