@@ -24,7 +24,7 @@ class Transformer(Backbone):
 
     @property
     @abstractmethod
-    def blocks(self) -> nn.ModuleList:
+    def blocks(self) -> nn.ModuleList | nn.Sequential:
         """The blocks, in their order: what fine-tuning trains or puts adapters into."""
 
     @abstractmethod

@@ -21,6 +21,7 @@ from sae.errors import InsightError
 
 from ..base import Backbone, DenseFeatures, fingerprint_of
 from ..small import Small
+from ..text_towers import TextTower
 from ..timm_models.vision import TimmTransformer
 from ..timm_models.vit import last_values
 
@@ -102,6 +103,7 @@ class Guided(Backbone):
         self.image_size = base.image_size
         self.has_text = base.has_text
         self.set_colours(base.colour_mean.flatten().tolist(), base.colour_std.flatten().tolist())
+        self.logit_scale = base.logit_scale
 
     @cached_property
     def fingerprint(self) -> str:
@@ -121,6 +123,11 @@ class Guided(Backbone):
     def encode_text(self, texts: list[str]) -> Tensor:
         """The base's."""
         return self.base.encode_text(texts)
+
+    @property
+    def text_tower(self) -> TextTower:
+        """The base's."""
+        return self.base.text_tower
 
 
 def load_dino(base: Backbone, guide: str | None = None) -> Guided:

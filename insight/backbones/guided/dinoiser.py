@@ -27,6 +27,7 @@ from sae.files import atomic_write
 
 from ..base import Backbone, DenseFeatures, fingerprint_of, hash_tensors, short
 from ..openclip.vit import OpenClip
+from ..text_towers import TextTower
 from ..weights import cache_root
 from .dino import pool_alike
 
@@ -171,6 +172,7 @@ class Dinoiser(Backbone):
         self.depth, self.width, self.n_prefix = base.depth - FROM_END + 1, base.width, base.n_prefix
         self.has_class_token, self.has_text = base.has_class_token, base.has_text
         self.set_colours(base.colour_mean.flatten().tolist(), base.colour_std.flatten().tolist())
+        self.logit_scale = base.logit_scale
 
     @cached_property
     def fingerprint(self) -> str:
@@ -192,6 +194,11 @@ class Dinoiser(Backbone):
     def encode_text(self, texts: list[str]) -> Tensor:
         """The tower's."""
         return self.base.encode_text(texts)
+
+    @property
+    def text_tower(self) -> TextTower:
+        """The tower's."""
+        return self.base.text_tower
 
     def prefix(self, images: Tensor, block: int) -> Tensor:
         self.check_block(block)

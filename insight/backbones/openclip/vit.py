@@ -58,7 +58,7 @@ class OpenClip(OpenClipModel, Transformer):
             )
 
     @property
-    def blocks(self) -> nn.ModuleList:
+    def blocks(self) -> nn.ModuleList | nn.Sequential:
         return self.model.visual.transformer.resblocks
 
     def embed(self, images: Tensor) -> Tensor:

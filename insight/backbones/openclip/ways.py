@@ -31,8 +31,7 @@ def run_block(
     """
     q, k, v = _project(block, block.ln_1(x), slice(None))
     mixture, attention = _attend(q, k, v, x.shape[1], mask, need_attention)
-    x = x + _leave(block, mixture)
-    return x + block.ls_2(block.mlp(block.ln_2(x))), attention
+    return _rest(block, x, mixture), attention
 
 
 def last_block(
@@ -40,7 +39,8 @@ def last_block(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Patches [B, N - 1, width] by `way`, the first `n_trained` tokens by the block as it was trained, its attention.
 
-    Nothing is computed that neither of them needs: with `n_trained` = 1, the class token alone, all go through one MLP.
+    Nothing is computed that neither of them needs: with `n_trained` = 1, the class token alone, all go through one MLP
+    (through two where the attention is asked for).
     """
     q, k, v = _project(block, block.ln_1(x), slice(n_trained) if way == "value" and not need_attention else slice(None))
     trained, attention = _attend(q, k, v, n_trained, mask, need_attention)
@@ -48,13 +48,16 @@ def last_block(
     dense = v[:, :, 1:] if way == "value" else F.scaled_dot_product_attention(q[:, :, 1:], q, v, real)
     if way == "sclip":
         dense = dense + F.scaled_dot_product_attention(k[:, :, 1:], k, v, real)
+    if need_attention:  # each by itself: gradients of the image vector then run through its own tokens alone
+        patches = _leave(block, dense) if way == "clearclip" else _rest(block, x[:, 1:], dense)
+        return patches, _rest(block, x[:, :n_trained], trained), attention
     added = _leave(block, torch.cat([trained, dense], dim=2))
     if way == "clearclip":
         patches, y = added[:, n_trained:], x[:, :n_trained] + added[:, :n_trained]
-        return patches, y + block.ls_2(block.mlp(block.ln_2(y))), attention
+        return patches, y + block.ls_2(block.mlp(block.ln_2(y))), None
     y = (x if n_trained == 1 else torch.cat([x[:, :n_trained], x[:, 1:]], dim=1)) + added
     y = y + block.ls_2(block.mlp(block.ln_2(y)))
-    return y[:, n_trained:], y[:, :n_trained], attention
+    return y[:, n_trained:], y[:, :n_trained], None
 
 
 def _project(block: Any, normed: Tensor, queries: slice) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,6 +78,12 @@ def _attend(
         attention = (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)
         return attention[:, :, :n] @ v, attention
     return F.scaled_dot_product_attention(q[:, :, :n], k, v, None if mask is None else mask[:, None, None]), None
+
+
+def _rest(block: Any, x: Tensor, heads: Tensor) -> Tensor:
+    """What comes out of the block, from the tokens that went in and the heads of their attention."""
+    x = x + _leave(block, heads)
+    return x + block.ls_2(block.mlp(block.ln_2(x)))
 
 
 def _leave(block: Any, heads: Tensor) -> Tensor:

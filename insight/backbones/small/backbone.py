@@ -76,7 +76,7 @@ class Small(Transformer):
         return MiniLMText(self.text, self.bridge)
 
     @property
-    def blocks(self) -> nn.ModuleList:
+    def blocks(self) -> nn.ModuleList | nn.Sequential:
         return self.vit.blocks
 
     def embed(self, images: Tensor) -> Tensor:

@@ -38,7 +38,9 @@ class OpenClipText(TextTower):
         self.width = text.token_embedding.weight.shape[1]
         self.depth = len(text.transformer.resblocks)
         projection = text.text_projection
-        self.dim = self.width if projection is None else self._project(torch.zeros(1, self.width)).shape[1]
+        self.dim = self.width
+        if projection is not None:
+            self.dim = projection.out_features if isinstance(projection, nn.Linear) else projection.shape[1]
 
     def tokens(self, texts: list[str]) -> TextTokens:
         ids = self._tokenizer(texts).to(self._text.token_embedding.weight.device)
@@ -89,7 +91,7 @@ class OpenClipText(TextTower):
         if self._pool == "argmax":
             return ids.argmax(dim=1)
         if self._pool == "eos":
-            return (ids == self._end_id).int().argmax(dim=1)
+            return ids.eq(self._end_id or 0).int().argmax(dim=1)
         padding = getattr(self._text, "pad_id", 0)
         return (ids != padding).sum(1).sub(1).clamp_min(0)
 

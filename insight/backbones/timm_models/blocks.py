@@ -26,7 +26,7 @@ class TimmBlocks(Transformer):
         raise NotImplementedError
 
     @property
-    def blocks(self) -> nn.ModuleList:
+    def blocks(self) -> nn.ModuleList | nn.Sequential:
         return self.vit.blocks
 
     def set_blocks(self, image_size: int) -> None:
