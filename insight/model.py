@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from jaxtyping import Float, Int64
 from PIL import Image
 from torch import Tensor
 
-from naming import ConceptGraph, concept_embeddings
+from naming import TEMPLATES, ConceptGraph, concept_embeddings
 from sae import SparseAutoencoder, SparseCodes
 from sae.errors import InsightError
 from sae.files import read_json
@@ -34,6 +34,9 @@ from .edits.shown import shown_as, shown_codes, shown_scores
 from .embeddings import load_embeddings
 from .explanation import ConceptEvidence, Explanation
 from .models import model_folder
+
+if TYPE_CHECKING:
+    from .attribution import Scorer
 
 PHOTO_PIXELS = 640
 NOT_SHARED = ["checkpoint/*", "evidence/*", "*.part", "*.lock"]
@@ -154,6 +157,13 @@ class ConceptModel:
             names={c: self.concepts[c].title for c in sorted(named)},
             description=self.config["backbone"]["description"],
         )
+
+    def scorer(self, texts: Sequence[str], templates: Sequence[str] = TEMPLATES) -> Scorer:
+        """How much a photo's concepts speak for each text: the logit of `ConceptClassifier.zero_shot`, differentiable
+        in the features. `templates`: sentences around a text; ("{}",) for texts that are sentences."""
+        from .heads.scoring import text_scorer
+
+        return text_scorer(self, texts, templates)
 
     def search(self, text: str, *, top: int = 10) -> list[tuple[Concept, float]]:
         """The concepts whose direction is nearest to a text, with their cosines, best first."""

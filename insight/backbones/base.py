@@ -146,7 +146,8 @@ class Backbone(nn.Module, ABC):
         """Go on from `prefix(images, block)`: `suffix(prefix(x, b), b)[0]` equals `encode_image(x)`.
 
         need_attention: also return the attention probabilities [B, heads, N, N] of the last block, the very tensor
-        that the output was computed from, so gradients reach it. grid: (h, w) of photos that are not square.
+        that the output was computed from, so gradients reach it; the patches are its last h*w columns.
+        grid: (h, w) of photos that are not square.
         """
         self.check_block(block)
         raise NotImplementedError

@@ -14,7 +14,24 @@ import tyro
 
 from sae.errors import InsightError
 
-from . import backbones, build, cache, classify, concepts, demo, edit, explain, find, info, name, relate, segment, train
+from . import (
+    attribute,
+    backbones,
+    build,
+    cache,
+    classify,
+    concepts,
+    demo,
+    edit,
+    explain,
+    find,
+    finetune,
+    info,
+    name,
+    relate,
+    segment,
+    train,
+)
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo.demo,
@@ -31,6 +48,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "segment": segment.segment,
     "classify": classify.classify,
     "find": find.find,
+    "attribute": attribute.attribute,
+    "finetune": finetune.finetune,
 }
 
 DESCRIPTION = """Open up a vision foundation model: learn which concepts it holds, what they are called, how they relate

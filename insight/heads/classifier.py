@@ -39,6 +39,7 @@ from .row_store import in_parts
 from .text_head import TextHead
 
 if TYPE_CHECKING:
+    from ..attribution import Scorer
     from ..model import ConceptModel
     from .class_explanation import ClassExplanation
 
@@ -171,6 +172,14 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
         head = self._head()
         number = None if target is None else int(self._numbers(target)[0])
         return explain_photo(self._model("explaining a photo"), head, self.pooling, self.classes_, image, number)
+
+    def scorer(self, texts: Sequence[str]) -> Scorer:
+        """The logits of some of `classes_`, differentiable in the features of photos; of two classes the log-odds of
+        each. `InsightError` without a model and for other texts."""
+        from .scoring import head_scorer
+
+        head = self._head()
+        return head_scorer(self._model("scoring photos"), head, self.pooling, texts, self._numbers(list(texts)))
 
     @classmethod
     def zero_shot(cls, model: ConceptModel, classes: Classes, **parameters: Any) -> ConceptClassifier:

@@ -54,6 +54,12 @@ class Tower(nn.Module, ABC):
     def vectors(self, kept: Float[Tensor, "B ..."]) -> PhotoVectors:
         """From what was kept, through whatever is trained."""
 
+    def train(self, mode: bool = True) -> Tower:
+        """The encoder stays in evaluation mode, whatever is trained of it: no dropout."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
 
 class FrozenTower(Tower):
     """Nothing of the encoder is trained: [B, 2, d] is kept of a photo."""

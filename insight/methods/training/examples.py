@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ from ...cache import FeatureCache
 from ...cache.writing.ahead import ahead
 from ...data import BadImage, open_source
 from ..towers import FrozenTower, Tower
+from .gold import read_gold
 
 if TYPE_CHECKING:
     from ..bank import ConceptBank
@@ -34,14 +36,15 @@ IN_MEMORY = 4 << 30
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """n photos. labels: int64 [n], places in the bank's classes; concepts: bool [n, R] or None; ids: what to call them;
-    load: from a photo's number to the photo (RGB), or `BadImage`; cache: features of the same photos, row by row, in
-    place of the photos themselves."""
+    """n photos. labels: int64 [n], places in the bank's classes; ids: what to call them; load: the photo (RGB) of each,
+    or `BadImage`; concepts: bool [n, R], where they are known; splits: as the source names them; cache: features of the
+    same photos, row by row, in place of the photos themselves."""
 
     labels: Tensor
     ids: tuple[str, ...]
     load: tuple[Callable[[], Image.Image], ...] = ()
     concepts: Tensor | None = None
+    splits: tuple[str | None, ...] = ()
     cache: FeatureCache | None = None
     rows: Tensor | None = None
     """int64 [n]: which images of the cache; None: all."""
@@ -52,26 +55,24 @@ class Examples:
         return len(self.labels)
 
     @classmethod
-    def read(cls, place: str, bank: ConceptBank, *, split: str | None = None) -> Examples:
-        """The labelled images of any source that `insight.data.open_source` knows, or of one `split` of it.
+    def read(cls, place: str, bank: ConceptBank) -> Examples:
+        """The labelled images of any source that `insight.data.open_source` knows.
 
-        Labels are classes of the bank, by their key or in words; those without a label are left out. `InsightError`
-        for a label that the bank does not have, and when no photo is left.
+        Labels are classes of the bank, by their key or in words; images without one are left out. `InsightError` for a
+        label that the bank does not have, and when no image is left.
         """
         source = open_source(place)
-        kept, left_out, splits = [], {}, set()
+        kept, left_out = [], {}
         for part in source.parts(BATCH):
             for item in source.read(part):
-                splits.add(item.split)
                 if item.label is None:
                     left_out[item.id] = "has no label"
-                elif split is None or item.split == split:
-                    kept.append((bank.index(item.label), item.id, item.load))
+                else:
+                    kept.append((bank.index(item.label), item.id, item.load, item.split))
         if not kept:
-            of_split = f" of split {split!r} (it has {', '.join(sorted(map(str, splits)))})" if split else ""
-            raise InsightError(f"{place}: expected labelled images{of_split}, found none; a folder a class will do")
-        labels, ids, load = zip(*kept, strict=True)
-        return cls(torch.tensor(labels), ids, load, left_out=left_out)
+            raise InsightError(f"{place}: expected labelled images, found none; put them into a folder a class")
+        labels, ids, load, splits = zip(*kept, strict=True)
+        return cls(torch.tensor(labels), ids, load, splits=splits, left_out=left_out)
 
     @classmethod
     def of_cache(cls, cache: FeatureCache, bank: ConceptBank) -> Examples:
@@ -79,10 +80,32 @@ class Examples:
         named = [(row, label) for row, label in enumerate(cache.labels) if label is not None]
         if not named:
             raise InsightError(f"{cache.folder}: expected labelled images, found none; write it from a folder a class")
-        ids = cache.index["id"].to_pylist()
-        rows = torch.tensor([row for row, _ in named])
+        rows = [row for row, _ in named]
         labels = torch.tensor([bank.index(label) for _, label in named])
-        return cls(labels, tuple(ids[row] for row, _ in named), cache=cache, rows=rows)
+        ids, splits = (cache.index[column].to_pylist() for column in ("id", "split"))
+        return cls(
+            labels,
+            tuple(ids[row] for row in rows),
+            splits=tuple(splits[row] for row in rows),
+            cache=cache,
+            rows=torch.tensor(rows),
+        )
+
+    def with_concepts(self, path: Path, bank: ConceptBank) -> Examples:
+        """With the concepts of a CSV file: a column of photos (ids, file names or their stems), and one of 0 and 1 for
+        each concept that was looked for; concepts without a column count as not there.
+
+        `InsightError` names the column that is no concept of the bank, the value that is neither 0 nor 1, and the photo
+        without a line.
+        """
+        gold = read_gold(path, bank)
+        lines = []
+        for id in self.ids:
+            line = next((gold[name] for name in (id, Path(id).name, Path(id).stem) if name in gold), None)
+            if line is None:
+                raise InsightError(f"{path}: expected a line for photo {id}, found none; add it, or drop the photo")
+            lines.append(line)
+        return replace(self, concepts=torch.stack(lines))
 
     def at(self, index: Tensor | np.ndarray | Sequence[int]) -> Examples:
         """Some of them, in the order given."""
@@ -94,6 +117,7 @@ class Examples:
             ids=tuple(self.ids[i] for i in index.tolist()),
             load=tuple(self.load[i] for i in index.tolist()) if self.load else (),
             concepts=None if self.concepts is None else self.concepts[index],
+            splits=tuple(self.splits[i] for i in index.tolist()) if self.splits else (),
             rows=None if self.cache is None else (index if self.rows is None else self.rows[index]),
         )
 

@@ -31,10 +31,15 @@ def fit(
     """Train what the method trains; the mean of every term of the loss in each epoch comes back.
 
     config: the method's own if left out. folder: where the state is kept after each epoch; called again with it, the
-    training goes on from there to the same bytes. `InsightError` for photos of fewer than two classes, for a state of
-    other settings, and when the loss is not finite.
+    training goes on from there to the same bytes. `InsightError` for a method that has nothing to train, for photos of
+    fewer than two classes, for a state of other settings, and when the loss is not finite.
     """
     config = config or method.fit_config
+    if not method.trained():
+        raise InsightError(
+            f"{method.kind} with {method.settings} has nothing to train; use it as it is, or choose settings that train"
+            " something, such as another adapter"
+        )
     present = examples.labels.unique().tolist()
     if len(present) < 2:
         only = f"{len(examples)} of {method.classes[present[0]]!r} alone" if present else "none"

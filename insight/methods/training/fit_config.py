@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from sae.errors import InsightError
+
+Optimiser = Literal["adamw", "sgd"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class FitConfig:
     epochs: int = 20
     batch_size: int = 32
     lr: float = 1e-3
-    optimiser: Literal["adamw", "sgd"] = "adamw"
+    optimiser: Optimiser = "adamw"
     weight_decay: float = 0.0
     warmup: float = 0.05
     clip: float = 1.0
@@ -29,6 +31,7 @@ class FitConfig:
                 ("epochs", self.epochs >= 1, "of 1 or more"),
                 ("batch_size", self.batch_size >= 1, "of 1 or more"),
                 ("lr", self.lr > 0, "above 0"),
+                ("optimiser", self.optimiser in get_args(Optimiser), f"one of {', '.join(get_args(Optimiser))}"),
                 ("weight_decay", self.weight_decay >= 0, "of 0 or more"),
                 ("warmup", 0 <= self.warmup < 1, "from 0 up to 1"),
                 ("clip", self.clip > 0, "above 0"),

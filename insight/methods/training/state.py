@@ -6,6 +6,7 @@ One file, `fit.safetensors`: what is trained, the optimiser's state, and the num
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ FILE = "fit.safetensors"
 
 
 def save_state(
-    folder: Path, settings: dict[str, Any], history: list[dict[str, float]], trained: dict[str, Tensor], optimiser: Any
+    folder: Path,
+    settings: dict[str, Any],
+    history: list[dict[str, float]],
+    trained: Mapping[str, Tensor],
+    optimiser: Any,
 ) -> None:
     """Replace the state. settings: everything that a run which goes on must have in common with this one."""
     tensors = {f"trained.{name}": value.detach().cpu().contiguous() for name, value in trained.items()}
@@ -29,13 +34,13 @@ def save_state(
         for name, value in entries.items():
             if value is not None:  # momentum before its first step
                 tensors[f"optimiser.{number}.{name}"] = torch.as_tensor(value).cpu().contiguous()
-    facts = {"settings": json.dumps(settings, sort_keys=True), "history": json.dumps(history)}
+    facts = json.dumps({"settings": settings, "history": history})
     with atomic_write(folder / FILE) as temporary:
-        save_file(tensors, temporary, metadata=facts)
+        save_file(tensors, temporary, metadata={"run": facts})  # one entry: several are written in any order
 
 
 def load_state(
-    folder: Path, settings: dict[str, Any], trained: dict[str, Tensor], optimiser: Any
+    folder: Path, settings: dict[str, Any], trained: Mapping[str, Tensor], optimiser: Any
 ) -> list[dict[str, float]]:
     """Put a saved state in place and return the history of its epochs; [] where there is none.
 
@@ -46,9 +51,9 @@ def load_state(
         return []
     try:
         with safe_open(path, framework="pt") as file:
-            facts = file.metadata() or {}
+            facts = json.loads((file.metadata() or {})["run"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        found, history = json.loads(facts["settings"]), json.loads(facts["history"])
+        found, history = facts["settings"], facts["history"]
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         what = f"expected the state of a training, found a damaged file ({error})"
         raise InsightError(f"{path}: {what}; delete it") from None
