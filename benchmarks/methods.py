@@ -104,7 +104,7 @@ class Run:
     def frozen(self, tuned: TunedSet, seeds: int) -> list[dict]:
         """Methods on frozen features, over all folds."""
         large = len(tuned.folds[0][0]) > settings.LARGE
-        often = settings.FROZEN_FIT if large else {}
+        often = settings.FROZEN_FIT if large else settings.SMALL_FIT
         found: Found = {}
         for arm in settings.FROZEN:
             count = 1 if arm.fit is None or large else seeds

@@ -18,12 +18,14 @@ from benchmarks.tuned.kept import Kept, kept_of
 from benchmarks.tuned.sets import TunedSet
 from benchmarks.tuned.settings import Arm
 from insight.backbones import Backbone
-from insight.methods import FineTuned
-from insight.methods.registry import method_class
+from insight.backbones.base import fingerprint_of
+from insight.methods import FineTuned, load_method, method_class, save_method
 from insight.methods.towers import FrozenTower, TunedTower
 from insight.methods.training import fit
+from sae.files import atomic_write
 
 BATCH = 256
+ANSWERS = "answers.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,15 @@ def answers(
     work: Path,
     often: dict[str, Any],
 ) -> tuple[Answers, FineTuned]:
-    """Fitted on each fold's training photographs and asked about its test ones; and the last fold's method."""
+    """Fitted on each fold's training photographs and asked about its test ones; and the last fold's method.
+
+    Both are kept in the work folder: a benchmark that was stopped goes on with the next arm.
+    """
+    said = [tuned.name, len(tuned.photos), arm, [(len(a), len(b)) for a, b in folds], seed, sorted(often.items())]
+    key = fingerprint_of([backbone.fingerprint, repr(said), tuned.bank_with(arm.concepts).fingerprint])
+    place = work / "tuned" / "fitted" / key[:16]
+    if (place / ANSWERS).exists():
+        return read_answers(place / ANSWERS), load_method(place, backbone=backbone)
     parts, seconds = [], 0.0
     for train, test in folds:
         method = made(tuned, arm, backbone, seed)
@@ -89,7 +99,24 @@ def answers(
         for kind in range(3)
     )
     assert logits is not None
-    return Answers(logits, concepts, pairs, seconds), method
+    found = Answers(logits, concepts, pairs, seconds)
+    save_method(method, place)
+    write_answers(found, place / ANSWERS)
+    return found, method
+
+
+def write_answers(found: Answers, file: Path) -> None:
+    """As NPZ, whole or not at all."""
+    arrays = {name: value for name, value in vars(found).items() if value is not None}
+    with atomic_write(file) as temporary, temporary.open("wb") as opened:
+        np.savez(opened, **arrays)
+
+
+def read_answers(file: Path) -> Answers:
+    """What `write_answers` wrote."""
+    with np.load(file, allow_pickle=False) as arrays:
+        logits, concepts, pairs = (arrays.get(name) for name in ("logits", "concepts", "pairs"))
+        return Answers(logits, concepts, pairs, float(arrays["seconds"]))
 
 
 @torch.no_grad()

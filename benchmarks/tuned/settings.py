@@ -47,8 +47,9 @@ FROZEN = (
     Arm("xcoop, concepts of another class", "xcoop", concepts="wrong", control=XCOOP),
     Arm("xcoop, random words", "xcoop", concepts="random words", control=XCOOP),
 )
+SMALL_FIT = {"epochs": 20}
 FROZEN_FIT = {"epochs": 30, "batch_size": 128}
-"""Of all of these on sets of more than `LARGE` training photographs."""
+"""Of all of these; the second on sets of more than `LARGE` training photographs."""
 LARGE = 500
 
 BLOCKS = 2
