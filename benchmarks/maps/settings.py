@@ -9,9 +9,9 @@ from insight.model import ConceptModel
 
 SEED = 0
 """Of the draw of photographs."""
-PHOTOS = 16
+PHOTOS = 14
 """Test photographs of each set whose maps are held against masks."""
-CHANGED = 4
+CHANGED = 3
 """Of these, those whose pixels are changed to ask the model again."""
 STEPS = 5
 """Of deletion and insertion."""
