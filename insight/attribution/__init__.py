@@ -2,8 +2,22 @@
 
 from .concepts import ConceptMaps
 from .explainer import Explainer
-from .explainers import explainer
+from .explainers import NAMES, explainer
 from .m2ib import M2IB, TextMap
+from .relevance import relevance_maps
+from .scaling import standardised
 from .scorer import Explainable, Scorer, scorer_of
 
-__all__ = ["M2IB", "ConceptMaps", "Explainable", "Explainer", "Scorer", "TextMap", "explainer", "scorer_of"]
+__all__ = [
+    "M2IB",
+    "NAMES",
+    "ConceptMaps",
+    "Explainable",
+    "Explainer",
+    "Scorer",
+    "TextMap",
+    "explainer",
+    "relevance_maps",
+    "scorer_of",
+    "standardised",
+]

@@ -72,8 +72,7 @@ class Backbone(nn.Module, ABC):
     width: of the tokens that go from block to block (0 without blocks), which `dim` need not be;
     n_prefix: how many tokens stand before the patches in what `prefix` returns (class token, registers);
     has_class_token: whether the first of those is a class token;
-    has_text: whether `encode_text` works; fingerprint: SHA-256 (hex) over name, code version and every weight;
-    logit_scale: what a cosine of a photo and a text is multiplied by before a softmax over texts.
+    has_text: whether `encode_text` works; fingerprint: SHA-256 (hex) over name, code version and every weight.
     """
 
     name: str
@@ -89,7 +88,6 @@ class Backbone(nn.Module, ABC):
     has_text: bool
     colour_mean: Tensor
     colour_std: Tensor
-    logit_scale: float = 100.0
 
     @property
     @abstractmethod
@@ -126,6 +124,11 @@ class Backbone(nn.Module, ABC):
             f"backbone {self.name} sees only and has no text space; use `small` or `openclip:MODEL/PRETRAINED`, or "
             "train a bridge from its patches to a text encoder (scripts/train_bridge.py shows how)"
         )
+
+    @property
+    def logit_scale(self) -> float:
+        """What a cosine of a photo and a text is multiplied by before a softmax over texts."""
+        return 100.0
 
     @property
     def text_tower(self) -> TextTower:

@@ -61,12 +61,15 @@ def load_method(
             f'{folder / FACTS}: expected format "{FORMAT}" version {VERSION}, found "{found[0]}" version {found[1]};'
             " read it with the version of this package that wrote it"
         )
-    backbone = backbone or load_backbone(facts["backbone"]["name"], device=device)
-    if backbone.fingerprint != facts["backbone"]["fingerprint"]:
+    try:
+        name, fingerprint, said = facts["backbone"]["name"], facts["backbone"]["fingerprint"], facts["fingerprint"]
+    except (KeyError, TypeError) as error:
+        raise InsightError(f"{folder / FACTS}: expected the facts of a method, found others ({error})") from None
+    backbone = backbone or load_backbone(name, device=device)
+    if backbone.fingerprint != fingerprint:
         raise InsightError(
-            f"{folder}: was made of backbone {facts['backbone']['name']} with fingerprint"
-            f" {facts['backbone']['fingerprint'][:12]}…, found {backbone.name} with {backbone.fingerprint[:12]}…; use"
-            " that backbone, or fine-tune again"
+            f"{folder}: was made of backbone {name} with fingerprint {fingerprint[:12]}…, found {backbone.name} with"
+            f" {backbone.fingerprint[:12]}…; use that backbone, or fine-tune again"
         )
     try:
         kind = method_class(facts["method"])
@@ -86,6 +89,6 @@ def load_method(
         for name, value in trained.items():
             value.copy_(tensors[name])
     method.to(backbone.colour_mean.device).eval()
-    if method.fingerprint != facts["fingerprint"]:
+    if method.fingerprint != said:
         raise InsightError(f"{folder / WEIGHTS}: its weights are not those that {FACTS} was written for; restore them")
     return method

@@ -103,7 +103,6 @@ class Guided(Backbone):
         self.image_size = base.image_size
         self.has_text = base.has_text
         self.set_colours(base.colour_mean.flatten().tolist(), base.colour_std.flatten().tolist())
-        self.logit_scale = base.logit_scale
 
     @cached_property
     def fingerprint(self) -> str:
@@ -123,6 +122,11 @@ class Guided(Backbone):
     def encode_text(self, texts: list[str]) -> Tensor:
         """The base's."""
         return self.base.encode_text(texts)
+
+    @property
+    def logit_scale(self) -> float:
+        """The base's."""
+        return self.base.logit_scale
 
     @property
     def text_tower(self) -> TextTower:

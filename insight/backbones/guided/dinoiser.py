@@ -172,7 +172,6 @@ class Dinoiser(Backbone):
         self.depth, self.width, self.n_prefix = base.depth - FROM_END + 1, base.width, base.n_prefix
         self.has_class_token, self.has_text = base.has_class_token, base.has_text
         self.set_colours(base.colour_mean.flatten().tolist(), base.colour_std.flatten().tolist())
-        self.logit_scale = base.logit_scale
 
     @cached_property
     def fingerprint(self) -> str:
@@ -194,6 +193,11 @@ class Dinoiser(Backbone):
     def encode_text(self, texts: list[str]) -> Tensor:
         """The tower's."""
         return self.base.encode_text(texts)
+
+    @property
+    def logit_scale(self) -> float:
+        """The base's."""
+        return self.base.logit_scale
 
     @property
     def text_tower(self) -> TextTower:

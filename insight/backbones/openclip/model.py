@@ -51,7 +51,6 @@ class OpenClipModel(Backbone):
         size = model.visual.image_size  # (height, width), of ResNet towers a number
         self.image_size = size if isinstance(size, int) else size[0]
         self.set_colours(config["mean"], config["std"])
-        self.logit_scale = float(model.logit_scale.detach().exp().mean())
 
     @classmethod
     def check_way(cls, name: str, way: str) -> None:
@@ -71,6 +70,11 @@ class OpenClipModel(Backbone):
     def fingerprint(self) -> str:
         """Over every weight, at the first call."""
         return fingerprint_of([self.name, CODE_VERSION, hash_tensors(self.model.state_dict())])
+
+    @property
+    def logit_scale(self) -> float:
+        """As the model learnt it."""
+        return float(self.model.logit_scale.detach().exp().mean())
 
     @property
     def text_tower(self) -> TextTower:

@@ -47,9 +47,6 @@ class Small(Transformer):
     n_prefix = 1
     has_class_token = True
     has_text = True
-    logit_scale = 20.0
-    """At which the likelihood of the true class is largest: of 5 to 100, for CIFAR-10's training photographs as for 200
-    names of ImageNet."""
 
     def __init__(self, bridge: Path = BRIDGE) -> None:
         super().__init__()
@@ -68,6 +65,12 @@ class Small(Transformer):
     def encode_text(self, texts: list[str]) -> Tensor:
         """Unit vectors [n, 384]: MiniLM's, with the mean caption's taken off."""
         return self.bridge.text(self.text(texts))
+
+    @property
+    def logit_scale(self) -> float:
+        """At which the true class is likeliest: of 5 to 100, for CIFAR-10's training photographs as for 200 names of
+        ImageNet."""
+        return 20.0
 
     @property
     def text_tower(self) -> TextTower:

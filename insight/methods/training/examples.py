@@ -20,6 +20,7 @@ from tqdm import tqdm
 from sae.errors import InsightError
 
 from ...backbones import DenseFeatures
+from ...backbones.base import fingerprint_of
 from ...cache import FeatureCache
 from ...cache.writing.ahead import ahead
 from ...data import BadImage, open_source
@@ -53,6 +54,12 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over ids, labels and concepts: a training goes on with the same photos alone."""
+        known = [] if self.concepts is None else self.concepts.int().tolist()
+        return fingerprint_of([repr(self.ids), repr(self.labels.tolist()), repr(known)])
 
     @classmethod
     def read(cls, place: str, bank: ConceptBank) -> Examples:

@@ -51,6 +51,8 @@ def fit(
     rates = [group["lr"] for group in optimiser.param_groups]
     state = {"method": method.kind, "examples": len(examples), **asdict(config), "settings": repr(method.settings)}
     state |= {"backbone": method.base_fingerprint, "bank": method.bank.fingerprint}
+    if folder is not None:
+        state["photos"] = examples.fingerprint
     history = [] if folder is None else load_state(folder, state, trained, optimiser)
     steps = math.ceil(len(examples) / config.batch_size)
     done, total = steps * len(history), steps * config.epochs

@@ -16,7 +16,7 @@ from insight.backbones import Backbone
 from insight.methods import Batch, FineTuned
 from insight.methods.deal import Deal, DealSettings
 from insight.methods.probe import LinearProbe
-from insight.methods.training import FitConfig, fit
+from insight.methods.training import Examples, FitConfig, fit
 from sae.errors import InsightError
 from tests.insight.methods.coloured_squares import squares, squares_bank
 from tests.insight.tiny_clip import tiny_clip
@@ -168,8 +168,8 @@ def test_a_loss_that_is_no_number_stops_the_training_before_a_step(
 
 
 def test_a_state_of_other_settings_is_refused_by_what_differs(clip: Backbone, tmp_path: Path) -> None:
-    def go_on(method: FineTuned, n: int = 10, **changes: object) -> None:
-        fit(method, squares(n), replace(CONFIG, **changes), folder=tmp_path, progress=False)
+    def go_on(method: FineTuned, n: int = 10, photos: Examples | None = None, **changes: object) -> None:
+        fit(method, photos or squares(n), replace(CONFIG, **changes), folder=tmp_path, progress=False)
 
     bank = squares_bank()
     go_on(METHODS["deal"](clip), epochs=1)
@@ -181,6 +181,7 @@ def test_a_state_of_other_settings_is_refused_by_what_differs(clip: Backbone, tm
         ("method 'deal', this one has 'probe'", lambda: go_on(METHODS["noisy"](clip), epochs=1)),
         ("settings .*separation=0.1.*separation=0.2", lambda: go_on(Deal(clip, bank, DealSettings(0.2)), epochs=1)),
         ("bank", lambda: go_on(Deal(clip, bank.shuffled(0), DealSettings(blocks=1)), epochs=1)),
+        ("photos", lambda: go_on(METHODS["deal"](clip), photos=squares(11).at(range(1, 11)), epochs=1)),
         ("backbone", lambda: go_on(Deal(tiny_clip(seed=3), bank, DealSettings(blocks=1)), epochs=1)),
     ]
     for said, run in others:
