@@ -73,6 +73,7 @@ def test_classification_runs(options: list[str], tmp_path: Path, monkeypatch: py
     assert targets == {None, "at least -0.005", "at most 25", "at least 3", "at most 1.15"}
 
 
+@pytest.mark.slow
 def test_segmentation_runs(options: list[str], tmp_path: Path) -> None:
     record = run(segmentation, options, tmp_path)
     for how in ("open vocabulary", "trained"):
@@ -80,6 +81,7 @@ def test_segmentation_runs(options: list[str], tmp_path: Path) -> None:
     assert {claim["target"] for claim in record["claims"]} == {None, "at least 0.98", "at least 0.97"}
 
 
+@pytest.mark.slow
 def test_grounding_runs(options: list[str], tmp_path: Path) -> None:
     record = run(grounding, [*options, f"--xray={tmp_path / 'xray'}", f"--lungs={tmp_path / 'lungs'}"], tmp_path)
     rows = record["rows"]
