@@ -18,8 +18,11 @@ PANEL_INCHES = 2.6
 def draw_maps(
     photo: Image.Image, maps: np.ndarray, titles: Sequence[str], notes: Sequence[str], caption: str, path: Path
 ) -> None:
-    """Draw the photo and maps [T, h, w], each from its least to its largest value, into `path` (PNG whatever its
-    suffix). titles, notes: a text for each map; caption: below them all."""
+    """Draw the photo and maps [T, h, w] into `path` (PNG whatever its suffix).
+
+    Each map is lit from its least value that is not below 0, which speaks against the text, to its largest. titles,
+    notes: a text for each map; caption: below them all.
+    """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -33,7 +36,8 @@ def draw_maps(
         panel.set_axis_off()
     panels[0].imshow(photo)
     for panel, one, title, note in zip(panels[1:], maps, titles, notes):
-        low, high = float(one.min()), float(one.max())
+        low, high = max(float(one.min()), 0.0), float(one.max())
+        low = low if high > low else float(one.min())
         panel.imshow(spotlight(photo, (one - low) / max(high - low, 1e-12)))
         panel.set_title(_shorten(title, 26), fontsize=11, fontweight="bold", loc="left", pad=16, parse_math=False)
         text = panel.text(0, 1.015, _shorten(note, 42), transform=panel.transAxes, va="bottom", parse_math=False)
