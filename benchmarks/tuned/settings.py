@@ -65,7 +65,7 @@ DEALS = (
     Arm(DEAL, "deal", _DEAL, control=PLAIN),
     Arm("deal, λ × 10", "deal", {**_DEAL, "separation": 1.0, "consistency": 0.1}, control=PLAIN),
 )
-MAPS_PHOTOS = 40
+MAPS_PHOTOS = 10
 """Test photographs whose concept maps are looked at."""
 
 ECOR = "ecor, r→c"
@@ -93,7 +93,7 @@ TRAIN_A_CLASS, TEST_A_CLASS = 50, 30
 TOP_PAIRS = 5
 """Doubly Right's k."""
 
-JUDGED_PHOTOS = 5
+JUDGED_PHOTOS = 3
 """Test photographs of PH2 on which every explainer is asked of every fitted model."""
 DEAL_COST = 1.3
 """Claim: seconds of a step over one of plain fine-tuning."""
