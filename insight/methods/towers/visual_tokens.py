@@ -54,7 +54,7 @@ class VisualTokens(Transformer):
         self.dim, self.patch, self.grid, self.image_size = base.dim, base.patch, base.grid, base.image_size
         self.depth, self.width, self.has_class_token = base.depth, base.width, base.has_class_token
         self.n_prefix = base.n_prefix + n
-        self.has_text, self.logit_scale = base.has_text, base.logit_scale
+        self.has_text = base.has_text
         self.register_buffer("colour_mean", base.colour_mean, persistent=False)
         self.register_buffer("colour_std", base.colour_std, persistent=False)
         bound = math.sqrt(6 / (3 * base.patch**2 + base.width))
@@ -65,6 +65,10 @@ class VisualTokens(Transformer):
     def fingerprint(self) -> str:
         """Of `base` and the tokens as they are now."""
         return fingerprint_of([self.base.fingerprint, "visual tokens", hash_tensors({"tokens": self.tokens.data})])
+
+    @property
+    def logit_scale(self) -> float:
+        return self.base.logit_scale
 
     @property
     def text_tower(self) -> TextTower:
