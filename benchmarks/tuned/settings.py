@@ -70,7 +70,7 @@ MAPS_PHOTOS = 10
 
 ECOR = "ecor, r→c"
 _LORA = {"adapter": "lora", "blocks": BLOCKS}
-ECOR_FIT = {"epochs": 12, "batch_size": 32}
+ECOR_FIT = {"epochs": 6, "batch_size": 32}
 ORDERS = ("r->c", "c->r", "independent")
 ECORS = (
     *(
