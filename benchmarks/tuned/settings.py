@@ -63,7 +63,6 @@ DEALS = (
     Arm("deal, λ = 0, plain captions", "deal", {**_NO_MAPS, "captions": "plain"}, control="zero-shot by deal's texts"),
     Arm(PLAIN, "deal", _NO_MAPS, control="zero-shot by deal's texts"),
     Arm(DEAL, "deal", _DEAL, control=PLAIN),
-    Arm("deal, λ × 10", "deal", {**_DEAL, "separation": 1.0, "consistency": 0.1}, control=PLAIN),
 )
 MAPS_PHOTOS = 10
 """Test photographs whose concept maps are looked at."""
