@@ -228,6 +228,8 @@ def _finetune(kind: str, given: Training, **settings: Any) -> None:
     backbone = load(given.backbone, device=pick_device(given.device))
     method_type = method_class(kind)
     bank = _bank(given)
+    if given.bank_from is not None:
+        bank = _found_bank(given, given.bank_from, _examples(replace(given, gold=None), bank)[0])
     learn, hold = _examples(given, bank)
     method = method_type(backbone, bank, method_type.Settings(**settings))
     asked: dict[str, Any] = {"epochs": given.epochs, "batch_size": given.batch_size, "lr": given.lr, "seed": given.seed}
@@ -247,23 +249,33 @@ def _bank(given: Training) -> ConceptBank:
     """The bank asked for; without one the classes are the labels, and have no concepts."""
     from sae.errors import InsightError
 
-    from ..methods.bank import ConceptBank, bank_from_model, import_bank, shipped_bank, shipped_banks
+    from ..methods.bank import ConceptBank, import_bank, shipped_bank, shipped_banks
 
     if given.bank is not None and given.bank_from is not None:
         raise InsightError("expected --bank or --bank-from, found both; leave one out")
-    if given.bank_from is not None:
-        from ..model import ConceptModel
-
-        model = ConceptModel.from_pretrained(given.bank_from, device=pick_device(given.device))
-        found = bank_from_model(model, given.data).bank
-        for number, name in enumerate(found.classes):
-            print(f"{name}: {', '.join(found.concepts_of(number))}")
-        return found
     if given.bank is None:
         return ConceptBank.of({label: [] for label in _labels(given.data)})
     if not Path(given.bank).exists() and given.bank in shipped_banks():
         return shipped_bank(given.bank)
     return import_bank(given.bank)
+
+
+def _found_bank(given: Training, place: str, learn: Examples) -> ConceptBank:
+    """The concepts of a model that speak for the classes in the photos to learn from; those held out have no say."""
+    import numpy as np
+
+    from ..heads.activations import read_labelled
+    from ..heads.defaults import POOLING
+    from ..methods.bank import bank_from_model
+    from ..model import ConceptModel
+
+    model = ConceptModel.from_pretrained(place, device=pick_device(given.device))
+    photos, wanted = read_labelled(given.data, model, POOLING), {*learn.ids}
+    chosen = np.flatnonzero([id in wanted for id in photos.ids])
+    found = bank_from_model(model, photos.rows[chosen], np.array(photos.labels, dtype=object)[chosen].astype(str)).bank
+    for number, name in enumerate(found.classes):
+        print(f"{name}: {', '.join(found.concepts_of(number))}")
+    return found
 
 
 def _labels(data: str) -> list[str]:
