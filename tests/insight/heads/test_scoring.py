@@ -123,6 +123,7 @@ def test_gradients_equal_differences(kind: str, rng: np.random.Generator) -> Non
     model.sae.double()
     patches = torch.from_numpy(rng.random((2, 16, DIM))).requires_grad_()
     direction = torch.from_numpy(rng.standard_normal((2, 16, DIM)))
+    moved = 0  # a sparse head may weigh, of a class, only concepts that these photos lack
     for name, head in heads.items():
         score = scorer_of(head, NAMES).score
 
@@ -136,7 +137,8 @@ def test_gradients_equal_differences(kind: str, rng: np.random.Generator) -> Non
                 wanted = (scores(patches + step) - scores(patches - step))[:, text] / 2e-7
             found = (gradient * direction).sum((1, 2))
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4, msg=lambda said, name=name: name + said)
-            assert float(gradient.abs().max()) > 0
+            moved += bool(gradient.any())
+    assert moved > 2 * len(heads)
 
 
 def test_a_head_scores_no_other_classes_and_none_without_a_model(rng: np.random.Generator) -> None:
