@@ -2,7 +2,10 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from PIL import Image
 from insight.backbones import Backbone
 from insight.cli import main
 from insight.methods import load_method
+from insight.methods.bank import ConceptBank
 
 from .commands import fails
 from .tiny_clip import tiny_clip
@@ -140,3 +144,22 @@ def test_one_class_cannot_be_told_apart(paths: Path, capsys: pytest.CaptureFixtu
         ["finetune", "coop", str(paths / "photos"), "--out", str(paths / "tuned"), *bank, "--device", "cpu"], capsys
     )
     assert "at least two classes" in line
+
+
+def test_concepts_for_a_bank_are_chosen_on_the_photos_to_learn_from(
+    built: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, photo in enumerate(sorted(photos.iterdir())[:10]):
+        folder = tmp_path / "labelled" / ("first" if number % 2 else "second")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, folder)
+    seen: list[int] = []
+
+    def watched(model: Any, rows: Any, labels: Any) -> Any:
+        seen.extend([rows.shape[0], len(labels)])
+        return SimpleNamespace(bank=ConceptBank.of({"first": ["a wing"], "second": ["a beak"]}))
+
+    monkeypatch.setattr("insight.methods.bank.bank_from_model", watched)
+    command = ["finetune", "probe", str(tmp_path / "labelled"), "--out", str(tmp_path / "tuned"), "--bank-from"]
+    main([*command, str(built), "--epochs", "1", "--device", "cpu"])
+    assert seen == [8, 8]  # a fifth of the 10 is held out
