@@ -4,10 +4,12 @@ Comes from `ConceptModel.explain`; goes out as a dictionary (the JSON of `insigh
 self-contained HTML page.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +17,11 @@ from PIL import Image
 
 from naming.relations.edges import VERBS, Kind
 from sae.files import atomic_write, write_json
+
+from .concept import how_sure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,7 @@ class ConceptEvidence:
     @property
     def how_sure(self) -> str:
         """How far to trust the name, for people; of a concept without one, its guesses."""
-        if not self.named:
-            return f"perhaps {', '.join(text for text, _ in self.alternatives[:2])}" if self.alternatives else ""
-        if self.confidence is not None:
-            return f"sure {self.confidence:.0%}"
-        return "" if self.score is None else f"name fits {self.score:.2f}"
+        return how_sure(self.named, [text for text, _ in self.alternatives], self.confidence, self.score)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -119,6 +122,17 @@ class Explanation:
 
         with atomic_write(path) as temporary:
             draw_explanation(self, temporary, most=most)
+
+    def plot(self, *, top: int = 11) -> Figure:
+        """The picture of `save_png` as a matplotlib figure: the photo and the maps of its `top` strongest concepts."""
+        from .render.figure import explanation_figure
+
+        return explanation_figure(self, most=top)
+
+    def _repr_html_(self) -> str:
+        from .render.notebook import explanation_html
+
+        return explanation_html(self)
 
     def save_html(self, path: Path | str) -> None:
         """Write one self-contained page: the photo, the maps laid over it, names, parents, children."""

@@ -183,6 +183,11 @@ class ClassExplanation:
         with atomic_write(path) as temporary:
             draw_class_explanation(self, temporary, most=most)
 
+    def _repr_html_(self) -> str:
+        from ..render.notebook import class_explanation_html
+
+        return class_explanation_html(self)
+
     def _among(self, concepts: Iterable[int | str]) -> np.ndarray:
         """bool [k]: which of the active concepts are meant."""
         meant = np.zeros(len(self.active), dtype=bool)

@@ -239,6 +239,11 @@ class Segmentation:
         with atomic_write(path) as temporary:
             draw_segmentation(self, temporary, most=most)
 
+    def _repr_html_(self) -> str:
+        from ..render.notebook import segmentation_html
+
+        return segmentation_html(self)
+
     @cached_property
     def _scales(self) -> Float64[np.ndarray, " t"]:
         return self.head.scales(self.codes)

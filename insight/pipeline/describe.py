@@ -11,6 +11,7 @@ def describe_model(config: dict[str, Any]) -> dict[str, str]:
     facts = {}
     if backbone:
         facts["backbone"] = f"{backbone['name']}: {backbone['description']}"
+    if "images" in config and settings:
         schedule = f"{settings['steps']:,} steps of {settings['batch_size']:,} patches"
         facts["trained on"] = f"{config['images']:,} photos, {schedule}"
     facts["dictionary"] = f"{sae['n_concepts']:,} concepts on features of {sae['dim']} values"

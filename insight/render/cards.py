@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ..data import decode
-from ..examples import Example, crop, load_examples
+from ..examples import Example, crop, load_examples, strongest
 from .page import ConceptCard
 
 if TYPE_CHECKING:
@@ -71,10 +71,7 @@ def _merged_examples(model: ConceptModel, table: Path, wanted: list[int]) -> dic
         if entry.merged_into in members:
             members[entry.merged_into].append(entry.id)
     found = load_examples(table, [member for group in members.values() for member in group])
-    merged = {}
-    for concept, group in members.items():
-        strongest: dict[str, Example] = {}
-        for example in sorted((e for member in group for e in found[member]), key=lambda example: -example.activation):
-            strongest.setdefault(example.image, example)
-        merged[concept] = list(strongest.values())
-    return merged
+    return {
+        concept: strongest(example for member in group for example in found[member])
+        for concept, group in members.items()
+    }

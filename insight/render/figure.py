@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..explanation import Explanation
 
 COLUMNS = 4
@@ -34,14 +36,23 @@ def spotlight(photo: Image.Image, heat: np.ndarray) -> Image.Image:
 
 def draw_explanation(explanation: Explanation, path: Path, *, most: int) -> None:
     """Draw the photo and its `most` strongest concepts into `path` (PNG whatever its suffix)."""
-    from matplotlib.figure import Figure
+    figure = explanation_figure(explanation, most=most)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # an emoji in a name: drawn as a box
+        figure.savefig(path, format="png")
+
+
+def explanation_figure(explanation: Explanation, *, most: int) -> Figure:
+    """The photo and its `most` strongest concepts as a figure that no window belongs to."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    from .shown_figure import ShownFigure
 
     shown = explanation.concepts[:most]
     rows = -(-(len(shown) + 1) // COLUMNS)
     height = rows * (PANEL_INCHES + 0.55)
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - 0.15 / height))  # it takes no account of padded titles
-    figure = Figure(figsize=(COLUMNS * PANEL_INCHES, height), dpi=120, layout=layout)
+    figure = ShownFigure(figsize=(COLUMNS * PANEL_INCHES, height), dpi=120, layout=layout)
     panels = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
     for panel in panels:
         panel.set_axis_off()
@@ -63,9 +74,7 @@ def draw_explanation(explanation: Explanation, path: Path, *, most: int) -> None
         fontsize=8,
         color="#555",
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # an emoji in a name: drawn as a box
-        figure.savefig(path, format="png")
+    return figure
 
 
 def _shorten(text: str, length: int) -> str:

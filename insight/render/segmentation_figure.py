@@ -41,9 +41,8 @@ def draw_segmentation(segmentation: Segmentation, path: Path, *, most: int) -> N
 
     labels = segmentation.labels
     height, width = labels.shape
-    shares = np.bincount(labels.ravel() + 1, minlength=len(segmentation.classes) + 1) / labels.size
-    shown = sorted(np.flatnonzero(shares[1:]).tolist(), key=lambda number: -shares[1 + number])
-    colour = {number: COLOURS[i] if i < len(COLOURS) else GREY for i, number in enumerate(shown)}
+    shares, colour = class_colours(segmentation)
+    shown = [*colour]
     regions = segmentation.regions()[:most]
 
     across = min(PANEL_INCHES * min(1.6, max(0.6, (width / height) ** 0.5)), TALLEST_INCHES * width / height)
@@ -63,7 +62,7 @@ def draw_segmentation(segmentation: Segmentation, path: Path, *, most: int) -> N
     extent = (0, width, height, 0)
     photo.imshow(small, extent=extent)
     photo.set_title(_shorten(Path(segmentation.image).name, 40), fontsize=10, loc="left", parse_math=False)
-    overlay.imshow(_laid_over(small, labels, colour), extent=extent, interpolation="nearest")
+    overlay.imshow(laid_over(small, labels, colour), extent=extent, interpolation="nearest")
     of = f"{len(shown)} of {len(segmentation.classes)} classes" if len(segmentation.classes) > 1 else "1 class"
     overlay.set_title(f"{of} · {segmentation.backbone}", fontsize=8.5, loc="left", color="#555", parse_math=False)
     for number, region in enumerate(regions, start=1):
@@ -75,6 +74,15 @@ def draw_segmentation(segmentation: Segmentation, path: Path, *, most: int) -> N
         _legend(figure, segmentation, shares, shown, colour, (text + legend) / total)
         _reasons(figure, segmentation, regions, colour, text / total, left)
         figure.savefig(path, format="png")
+
+
+def class_colours(segmentation: Segmentation) -> tuple[Float[np.ndarray, " C+1"], dict[int, str]]:
+    """The share of the picture that background (first) and each class take; a colour for each class that takes any,
+    the largest first."""
+    labels = segmentation.labels
+    shares = np.bincount(labels.ravel() + 1, minlength=len(segmentation.classes) + 1) / labels.size
+    shown = sorted(np.flatnonzero(shares[1:]).tolist(), key=lambda number: -shares[1 + number])
+    return shares, {number: COLOURS[i] if i < len(COLOURS) else GREY for i, number in enumerate(shown)}
 
 
 def _legend(
@@ -116,7 +124,7 @@ def _reasons(
         figure.text(left, 0.06 * inch, note, fontsize=7.5, color="#555")
 
 
-def _laid_over(photo: Image.Image, labels: np.ndarray, colour: dict[int, str]) -> Float[np.ndarray, "H W 3"]:
+def laid_over(photo: Image.Image, labels: np.ndarray, colour: dict[int, str]) -> Float[np.ndarray, "H W 3"]:
     """The photo in grey under the colours of its classes, with a thin line between them; background stays a photo."""
     from matplotlib.colors import to_rgb
 

@@ -14,6 +14,7 @@ from sae.errors import InsightError
 from ..backbones import CentreSquare
 from ..data import decode
 from ..examples import Example, crop, load_examples
+from .percent import percent
 from .sheet import BLUE, CROP, CROPS, GREEN, GREY, ORANGE, Relatives, SheetRow
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def sheet_rows(model: ConceptModel, folder: Path, photos: Path, concepts: Iterab
     for concept in wanted:
         entry = model.concepts[concept]
         share = entry.frequency / max(model.relations.tokens, 1)
-        facts = [f"concept {concept} · level {entry.level} · on {100 * share:.2g} % of patches"]
+        facts = [f"concept {concept} · level {entry.level} · on {percent(share)} of patches"]
         if entry.stability is not None:
             facts.append(f"stable in {entry.stability:.0%} of resamples")
         if entry.edited:

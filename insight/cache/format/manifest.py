@@ -80,6 +80,12 @@ class Manifest:
         return sum(shard.rows for shard in self.shards)
 
     @property
+    def photo_folder(self) -> Path | None:
+        """The folder of photographs that the images came from, if it was one folder and that is still there."""
+        places = [Path(source["place"]) for source in self.sources if source["kind"] == "folder"]
+        return places[0] if len(places) == len(self.sources) == 1 and places[0].is_dir() else None
+
+    @property
     def form(self) -> Form:
         """Of its shards."""
         fewer = self.tokens_per_image < self.backbone["grid"][0] * self.backbone["grid"][1]

@@ -200,6 +200,11 @@ class FeatureCache:
             raise InsightError(f"{self.folder}: damaged: {', '.join(damage)}; restore them or make the cache again")
         _ = self.index, self.skipped
 
+    def _repr_html_(self) -> str:
+        from ...render.notebook import cache_html
+
+        return cache_html(self)
+
     def _read(self, first: int, images: int) -> Tokens:
         tokens = Tokens.empty(images * self.tokens_per_image, self.manifest.form)
         self._shards.read(np.array([[first, images]]) * self._shards.blocks, tokens)

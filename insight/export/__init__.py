@@ -1,0 +1,1 @@
+"""Explanations and segmentations as the data of other tools."""
