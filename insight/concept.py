@@ -73,9 +73,23 @@ class Concept:
         return self.scores[0] if len(self.scores) > len(self.alternatives) else None
 
     @property
+    def how_sure(self) -> str:
+        """As of the function `how_sure`."""
+        return how_sure(self.name is not None, self.alternatives, self.confidence, self.score)
+
+    @property
     def scored_alternatives(self) -> tuple[tuple[str, float], ...]:
         """The alternatives with their cosines."""
         return tuple(zip(self.alternatives, self.scores[len(self.scores) > len(self.alternatives) :]))
+
+
+def how_sure(named: bool, alternatives: Sequence[str], confidence: float | None, score: float | None) -> str:
+    """How far to trust a name, for people; of a concept without one, its guesses. Empty where nothing is known."""
+    if not named:
+        return f"perhaps {', '.join(alternatives[:2])}" if alternatives else ""
+    if confidence is not None:
+        return f"sure {confidence:.0%}"
+    return "" if score is None else f"name fits {score:.2f}"
 
 
 def unnamed(levels: Sequence[int], frequency: Sequence[int], thresholds: Sequence[float]) -> list[Concept]:
@@ -110,7 +124,10 @@ def load_concepts(path: Path, n_concepts: int) -> list[Concept]:
     except FileNotFoundError:
         raise InsightError(f"{path}: no such file; run `insight relate {path.parent} CACHE` first") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise InsightError(f"{path}: expected a Parquet table of concepts, found a damaged file ({error})") from None
+        raise InsightError(
+            f"{path}: expected a Parquet table of concepts, found a damaged file ({error}); restore it, or run `insight"
+            " relate` and `insight name` again"
+        ) from None
     if not table.schema.equals(SCHEMA) or table["id"].to_pylist() != list(range(n_concepts)):
         raise InsightError(
             f"{path}: expected {n_concepts} concepts with columns {', '.join(SCHEMA.names)}, found "

@@ -20,6 +20,8 @@ def read_npz(path: Path | str, names: list[str], remedy: str) -> dict[str, np.nd
     """The named arrays of an npz. `InsightError` when it is missing, damaged or lacks one; `remedy` says what to do."""
     path = Path(path)
     try:
+        if not zipfile.is_zipfile(path) and path.exists():  # numpy would say how to read it unsafely
+            raise InsightError(f"{path}: expected an npz archive, found a damaged file or another; {remedy}")
         with np.load(path, allow_pickle=False) as archive:
             lacking = [name for name in names if name not in archive.files]
             if lacking:

@@ -1,18 +1,25 @@
-"""Sparse autoencoders on any [n, d] features; knows nothing of images or words."""
+"""Sparse autoencoders on any [n, d] features; knows nothing of images or words.
+
+Names are imported when first used: whoever only asks for `sae.errors` or `sae.config` does not wait for torch.
+"""
 
 import warnings
+from typing import TYPE_CHECKING
+
+from .lazy import names_of
+
+if TYPE_CHECKING:
+    from .autoencoder import SparseAutoencoder
+    from .codes import SparseCodes
+    from .config import SaeConfig, TrainConfig
+    from .errors import InsightError
+    from .metrics import Evaluation, evaluate
+    from .presets import preset
+    from .sources import SharedSource, TensorSource, TokenSource
+    from .trainer import Job, train, train_many
 
 # torch says so once a process whenever a CSR tensor is made; it tells a user of this package nothing.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-
-from .autoencoder import SparseAutoencoder  # noqa: E402
-from .codes import SparseCodes  # noqa: E402
-from .config import SaeConfig, TrainConfig  # noqa: E402
-from .errors import InsightError  # noqa: E402
-from .metrics import Evaluation, evaluate  # noqa: E402
-from .presets import preset  # noqa: E402
-from .sources import SharedSource, TensorSource, TokenSource  # noqa: E402
-from .trainer import Job, train, train_many  # noqa: E402
 
 __all__ = [
     "Evaluation",
@@ -30,3 +37,17 @@ __all__ = [
     "train",
     "train_many",
 ]
+
+__getattr__ = names_of(
+    __name__,
+    {
+        "autoencoder": ["SparseAutoencoder"],
+        "codes": ["SparseCodes"],
+        "config": ["SaeConfig", "TrainConfig"],
+        "errors": ["InsightError"],
+        "metrics": ["Evaluation", "evaluate"],
+        "presets": ["preset"],
+        "sources": ["SharedSource", "TensorSource", "TokenSource"],
+        "trainer": ["Job", "train", "train_many"],
+    },
+)

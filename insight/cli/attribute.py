@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from .options import Device, pick_device
+from .dispatch import Command, Group
+from .options import Device, Flag, MaybeFile, MaybeInt, pick_device
 
 if TYPE_CHECKING:
     from ..attribution import Explainer
@@ -25,7 +26,11 @@ Spec = Annotated[
 Photo = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGE", help="Photograph; its centre square.")]
 Texts = Annotated[
     tyro.conf.Positional[tuple[str, ...]],
-    tyro.conf.arg(metavar="TEXT...", help="What to look for; of a head or fine-tuned model its classes."),
+    tyro.conf.arg(
+        metavar="TEXT...",
+        help="What to look for; of a head or fine-tuned model its classes.",
+        help_behavior_hint="(required)",
+    ),
 ]
 CaptumMethod = Literal["saliency", "input_x_gradient", "integrated_gradients", "occlusion"]
 
@@ -37,11 +42,11 @@ class Asked:
     model: Spec
     image: Photo
     texts: Texts
-    png: Path | None = None
+    png: MaybeFile = None
     """File to draw to."""
-    json: Path | None = None
+    json: MaybeFile = None
     """File to write scores and maps to."""
-    encoder: bool = False
+    encoder: Flag = False
     """Of a concept model, ask its encoder alone: how like photo and text are, without concepts."""
     device: Device = None
 
@@ -49,10 +54,10 @@ class Asked:
 On = Annotated[Asked, tyro.conf.arg(name="")]
 
 
-def m2ib(
-    on: On, layer: int | None = None, beta: float = 0.1, steps: int = 10, samples: int = 10, seed: int = 0
-) -> None:
+def m2ib(on: On, layer: MaybeInt = None, beta: float = 0.1, steps: int = 10, samples: int = 10, seed: int = 0) -> None:
     """What has to get through for photo and text to match, patch by patch and word by word (M2IB).
+
+    Example: insight attribute m2ib small photo.jpg "a dog" grass --png maps.png
 
     Args:
         layer: Block behind which the bottleneck stands, counted from 0 (default: three quarters of the depth).
@@ -61,109 +66,105 @@ def m2ib(
         samples: Noisy copies of each pair.
         seed: Of the noise.
     """
-    from ..attribution import explainer
-
-    found = explainer("m2ib", layer=layer, beta=beta, steps=steps, samples=samples, seed=seed)
-    _attribute(on, found)
+    _attribute(on, "m2ib", layer=layer, beta=beta, steps=steps, samples=samples, seed=seed)
 
 
 def relevance(on: On) -> None:
-    """Attention of the last block, weighted by what the score gains from it."""
-    from ..attribution import explainer
+    """Attention of the last block, weighted by what the score gains from it.
 
-    _attribute(on, explainer("relevance"))
+    Example: insight attribute relevance small photo.jpg "a dog" --png maps.png
+    """
+    _attribute(on, "relevance")
 
 
-def gradcam(on: On, layer: int | None = None) -> None:
+def gradcam(on: On, layer: MaybeInt = None) -> None:
     """Grad-CAM on the tokens of patches.
+
+    Example: insight attribute gradcam small photo.jpg "a dog" --png maps.png
 
     Args:
         layer: The tokens that go into this block (default: into the last).
     """
-    from ..attribution import explainer
-
-    _attribute(on, explainer("gradcam", layer=layer))
+    _attribute(on, "gradcam", layer=layer)
 
 
 def rise(on: On, masks: int = 1000, seed: int = 0) -> None:
     """Cover random parts of the photo and see what the score needs (RISE).
 
+    Example: insight attribute rise small photo.jpg "a dog" --png maps.png
+
     Args:
         masks: How many; each is a forward pass.
         seed: Of the masks.
     """
-    from ..attribution import explainer
-
-    _attribute(on, explainer("rise", masks=masks, seed=seed))
+    _attribute(on, "rise", masks=masks, seed=seed)
 
 
 def similarity(on: On) -> None:
-    """Cosine of each patch with the text."""
-    from ..attribution import explainer
+    """Cosine of each patch with the text.
 
-    _attribute(on, explainer("similarity"))
+    Example: insight attribute similarity small photo.jpg "a dog" --png maps.png
+    """
+    _attribute(on, "similarity")
 
 
 def concepts(on: On) -> None:
-    """The text's likeness to what the concepts of each patch make of it: ours, at the cost of a forward pass."""
+    """The text's likeness to what the concepts of each patch make of it: ours, at the cost of a forward pass.
+
+    Example: insight attribute concepts small photo.jpg "a dog" --png maps.png
+    """
     from sae.errors import InsightError
 
-    from ..attribution import ConceptMaps
-    from ..model import ConceptModel
     from ..models import is_model
 
     if not is_model(on.model):
-        raise InsightError(f"{on.model}: expected a concept model (its folder, or `small`) to ask for its concepts")
-    _attribute(on, ConceptMaps(ConceptModel.from_pretrained(on.model, device=pick_device(on.device))))
+        raise InsightError(
+            f"{on.model}: expected a concept model (its folder, or `small`) to ask for its concepts, found none; an"
+            " encoder alone is asked by the other methods"
+        )
+    _attribute(on, "concepts")
 
 
 def captum(on: On, method: CaptumMethod = "integrated_gradients") -> None:
     """One of captum's attributions, pixel by pixel (`pip install 'insight-concepts[methods]'`).
 
+    Example: insight attribute captum small photo.jpg "a dog" --png maps.png
+
     Args:
         method: Which of them.
     """
-    from ..attribution import explainer
-
-    _attribute(on, explainer(f"captum:{method}"))
+    _attribute(on, f"captum:{method}")
 
 
-SUBCOMMANDS = {f.__name__: f for f in (m2ib, relevance, gradcam, rise, similarity, concepts, captum)}
-_Chosen: Any = Union[  # noqa: UP007
-    tuple(
-        Annotated[Any, tyro.conf.subcommand(name, constructor=command, prefix_name=False)]
-        for name, command in SUBCOMMANDS.items()
-    )
-]
+METHODS = (concepts, similarity, relevance, gradcam, m2ib, rise, captum)
+SUBCOMMANDS: dict[str, Command] = {f.__name__: f for f in METHODS}
+GROUP = Group("Say where in a photo texts stand, by one of the published methods or by our concepts.", SUBCOMMANDS)
 
 
-def attribute(subcommand: Annotated[_Chosen, tyro.conf.arg(name="")]) -> None:
-    """Say where in a photo texts stand. Each method has its own settings: `insight attribute m2ib --help`."""
-
-
-def _attribute(on: Asked, explainer: Explainer) -> None:
+def _attribute(on: Asked, method: str, **settings: Any) -> None:
     """Maps of the texts, to the files that were asked for or to the screen."""
+    from sae.errors import InsightError
+
+    from .inputs import check_photos
+    from .outputs import check_file
+
+    if not on.texts or not all(text.strip() for text in on.texts):
+        found = "an empty one" if on.texts else "none"
+        usage = "insight attribute METHOD MODEL IMAGE TEXT..."
+        raise InsightError(f"expected at least one text to look for, found {found}; usage: {usage}")
+    check_file("--png", on.png, ".png")
+    check_file("--json", on.json, ".json")
+    check_photos([on.image])
+
     import torch
     from PIL import Image
 
-    from sae.errors import InsightError
-
-    from ..attribution import ConceptMaps, scorer_of
+    from ..attribution import scorer_of
     from ..data.decode import decode
-    from ..data.place import FILE, found_at
     from ..model import PHOTO_PIXELS
     from ..render.maps_figure import draw_maps
 
-    if not on.texts:
-        usage = "insight attribute METHOD MODEL IMAGE TEXT..."
-        raise InsightError(f"expected at least one text to look for, found none; usage: {usage}")
-    if (found := found_at(on.image)) != FILE:
-        raise InsightError(f"{on.image}: expected a photo, found {found}; check the path")
-    if isinstance(explainer, ConceptMaps):
-        model: Any = explainer.model
-        backbone: Backbone = model.backbone
-    else:
-        model, backbone = _read(on)
+    explainer, model, backbone = _read(on, method, settings)
     photo = decode(on.image)
     transform = backbone.transform
     image = transform(photo)[None].to(backbone.colour_mean.device)
@@ -189,10 +190,17 @@ def _attribute(on: Asked, explainer: Explainer) -> None:
             print(f"{text}: score {score:.4f}, strongest {place}" + (f"; {_strongest(said)}" if said else ""))
 
 
-def _read(on: Asked) -> tuple[Any, Backbone]:
+def _read(on: Asked, method: str, settings: dict[str, Any]) -> tuple[Explainer, Any, Backbone]:
+    """The method, and the model and encoder that it is asked of."""
+    from ..attribution import ConceptMaps, explainer
+    from ..model import ConceptModel
     from .explained import read_explained
 
-    return read_explained(on.model, pick_device(on.device))
+    if method == "concepts":
+        model = ConceptModel.from_pretrained(on.model, device=pick_device(on.device))
+        return ConceptMaps(model), model, model.backbone
+    asked = explainer(method, **settings)  # a wrong setting is said before an encoder is loaded
+    return asked, *read_explained(on.model, pick_device(on.device))
 
 
 def _words(explainer: Explainer, backbone: Backbone, image: Any, texts: tuple[str, ...]) -> list[Any]:

@@ -4,18 +4,24 @@ from typing import Annotated, Any
 
 import tyro
 
+from .options import Flag
+
 Words = Annotated[
     tyro.conf.Positional[tuple[str, ...]],
-    tyro.conf.arg(metavar="WORD...", help="Parts of a name: siglip, timm dinov2, openclip ViT-L."),
+    tyro.conf.arg(
+        metavar="[WORD...]", help="Parts of a name: siglip, timm dinov2, openclip ViT-L.", help_behavior_hint=""
+    ),
 ]
 MEASURED = 40
 """Models whose shape is built for their size, at most: up to a second each."""
 
 
-def backbones(words: Words = (), /, json: bool = False) -> None:
+def backbones(words: Words = (), /, json: Flag = False) -> None:
     """List the encoders whose name has all the WORDs in it; without one `small` and those that are on this machine.
 
     Each name is for --backbone. Nothing is downloaded and no network is asked.
+
+    Example: insight backbones timm dinov2
 
     Args:
         json: Print everything as one JSON object.

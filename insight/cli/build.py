@@ -1,29 +1,29 @@
 """`insight build`: from a folder of photographs to a model, all steps in one."""
 
-from pathlib import Path
-
 from ..defaults import LR, K
-from .options import Device, Photos, pick_device
+from .options import BackboneName, Device, Folder, MaybeFile, MaybeFolder, MaybeInt, Photos, pick_device
 
 
 def build(
     folder: Photos,
     /,
-    out: Path,
-    cache: Path | None = None,
-    backbone: str = "small",
-    concepts: int | None = None,
+    out: Folder,
+    cache: MaybeFolder = None,
+    backbone: BackboneName = "small",
+    concepts: MaybeInt = None,
     k: int = K,
-    steps: int | None = None,
+    steps: MaybeInt = None,
     lr: float = LR,
     seed: int = 0,
-    vocabulary: Path | None = None,
+    vocabulary: MaybeFile = None,
     device: Device = None,
 ) -> None:
     """Cache the photos of FOLDER, train a dictionary on their patches, relate its concepts and name them.
 
     Finished steps are not done again, and a killed run goes on where it stopped: give the same command again. The
     steps alone, with all their settings, are `insight cache write`, `train`, `relate` and `name`.
+
+    Example: insight build photos --out model
 
     Args:
         out: Folder to write the model to.
@@ -36,12 +36,24 @@ def build(
         seed: Seed of everything random.
         vocabulary: Text file with a word or phrase a line (default: the shipped list of over 20,000).
     """
+    from .inputs import check_at_least, check_positive, check_within
+    from .outputs import OF_CACHE, OF_MODEL, check_folder
+
+    features = cache or out.with_name(out.name + "-cache")
+    check_at_least(1, concepts=concepts, k=k, steps=steps)
+    check_at_least(0, seed=seed)
+    check_positive(lr=lr)
+    if concepts is not None:
+        check_within(1, concepts, k=k)
+    check_folder("--out", out, own=OF_MODEL, what="a model")
+    check_folder("--cache", features, own=OF_CACHE, what="a feature cache")
+
     from ..pipeline import build_model
 
     build_model(
         folder,
         out,
-        cache or out.with_name(out.name + "-cache"),
+        features,
         backbone=backbone,
         concepts=concepts,
         k=k,

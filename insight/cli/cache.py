@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Literal
 
 import tyro
 
+from .dispatch import Command, Group
 from .info import facts_of_cache, print_facts
-from .options import Cache, Device, pick_device
+from .options import Cache, Device, Flag, Folder, MaybeFile, MaybeFolder, MaybeInt, pick_device
 
 Source = Annotated[
     tyro.conf.Positional[str],
@@ -19,26 +20,28 @@ Source = Annotated[
     ),
 ]
 Caches = Annotated[
-    tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="CACHE...", help="Folders of feature caches.")
+    tyro.conf.Positional[tuple[Path, ...]],
+    tyro.conf.arg(metavar="CACHE...", help="Folders of feature caches.", help_behavior_hint="(required)"),
 ]
+Splits = Annotated[dict[str, Path] | None, tyro.conf.arg(metavar="SPLIT FILE ...", help_behavior_hint="")]
 Dtype = Literal["float16", "bfloat16", "float32", "int8"]
 
 
 def write(
     source: Source,
     /,
-    out: tuple[Path, ...],
-    backbone: tuple[str, ...] = ("small",),
+    out: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER...")],
+    backbone: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ("small",),
     dtype: Dtype = "float16",
-    tokens: int | None = None,
+    tokens: MaybeInt = None,
     seed: int = 0,
-    append: bool = False,
-    masks: Path | None = None,
-    classes: Path | None = None,
-    splits: dict[str, Path] | None = None,
+    append: Flag = False,
+    masks: MaybeFolder = None,
+    classes: MaybeFile = None,
+    splits: Splits = None,
     batch_size: int = 16,
     shard_images: int = 256,
-    workers: int | None = None,
+    workers: MaybeInt = None,
     device: Device = None,
 ) -> None:
     """Encode every image of SOURCE and write its patch features to a cache.
@@ -46,6 +49,8 @@ def write(
     Images that give no features are skipped, counted and listed in OUT/skipped.parquet. A killed run goes on where it
     stopped when the same command is given again. Several processes share the work:
     torchrun --nproc-per-node 2 -m insight cache write ...
+
+    Example: insight cache write photos --out photos-cache
 
     Args:
         out: Folder to write the cache to; with several backbones a folder for each, in their order.
@@ -62,18 +67,28 @@ def write(
         shard_images: Images a shard.
         workers: Threads that read and decode images (default: one per core, at most 16).
     """
-    import torch
-
-    from sae.distributed import local_device
     from sae.errors import InsightError
 
-    from ..backbones import load_together
-    from ..cache import write_caches
     from ..data import open_source
+    from .inputs import check_at_least
+    from .outputs import OF_CACHE, check_folder
 
     if len(out) != len(backbone):
         raise InsightError(f"expected a folder (--out) for each backbone, found {len(out)} for {len(backbone)}")
+    if len({*out}) < len(out):
+        raise InsightError(f"--out: expected a folder for each backbone, found one twice: {' '.join(map(str, out))}")
+    check_at_least(1, tokens=tokens, batch_size=batch_size, shard_images=shard_images, workers=workers)
+    for folder in out:
+        check_folder("--out", folder, own=OF_CACHE, what="a feature cache")
     images = open_source(source, masks=masks, classes=classes, splits=splits)
+
+    import torch
+
+    from sae.distributed import local_device
+
+    from ..backbones import load_together
+    from ..cache import write_caches
+
     encoders = load_together(backbone, local_device(torch.device(pick_device(device))))
     written = write_caches(
         images,
@@ -95,7 +110,10 @@ def write(
 
 
 def verify(caches: Caches, /) -> None:
-    """Read every byte of the caches and compare it with their checksums; every damaged file is named."""
+    """Read every byte of the caches and compare it with their checksums; every damaged file is named.
+
+    Example: insight cache verify photos-cache
+    """
     from sae.errors import InsightError
 
     from ..cache import FeatureCache
@@ -112,8 +130,10 @@ def verify(caches: Caches, /) -> None:
         raise InsightError("; and ".join(damaged))
 
 
-def info(cache: Cache, /, json: bool = False) -> None:
+def info(cache: Cache, /, json: Flag = False) -> None:
     """Say what a cache is: backbone, counts, bytes a patch, labels, splits, classes, what gave no features.
+
+    Example: insight cache info photos-cache
 
     Args:
         json: Print everything as one JSON object.
@@ -130,35 +150,49 @@ def info(cache: Cache, /, json: bool = False) -> None:
         print_facts(facts_of_cache(found))
 
 
-def merge(caches: Caches, /, out: Path) -> None:
+def merge(caches: Caches, /, out: Folder) -> None:
     """Make one cache of several of the same backbone, dtype and patches an image.
 
     Shards are linked where the file system can, and else copied; the caches that are merged stay as they are.
 
+    Example: insight cache merge spring-cache autumn-cache --out year-cache
+
     Args:
         out: Folder to write the cache to.
     """
+    from .outputs import check_folder
+
+    check_folder("--out", out)
+
     from ..cache import merge_caches
 
     made = merge_caches(_some(caches), out)
     _say(f"{out}: {made.n_images:,} images of {len(caches)} caches in {len(made.manifest.shards):,} shards")
 
 
-def convert(cache: Cache, /, out: Path, dtype: Dtype) -> None:
+def convert(cache: Cache, /, out: Folder, dtype: Dtype) -> None:
     """Store a cache's features in another dtype; every block is checked on the way.
+
+    Example: insight cache convert photos-cache --out small-cache --dtype int8
 
     Args:
         out: Folder to write the new cache to.
         dtype: How its features are stored.
     """
+    from .outputs import check_folder
+
+    check_folder("--out", out)
+
     from ..cache import convert_cache
 
     made = convert_cache(cache, out, dtype)
     _say(f"{out}: {made.n_images:,} images in {dtype}")
 
 
-def sample(cache: Cache, /, out: Path, images: int | None = None, tokens: int | None = None, seed: int = 0) -> None:
+def sample(cache: Cache, /, out: Folder, images: MaybeInt = None, tokens: MaybeInt = None, seed: int = 0) -> None:
     """Draw a random part of a cache: some of its images, some of the patches of each, or both.
+
+    Example: insight cache sample photos-cache --out part-cache --images 1000
 
     Args:
         out: Folder to write the new cache to.
@@ -166,23 +200,18 @@ def sample(cache: Cache, /, out: Path, images: int | None = None, tokens: int | 
         tokens: How many patches of each (default: all that it has).
         seed: Seed of the draw.
     """
+    from .outputs import check_folder
+
+    check_folder("--out", out)
+
     from ..cache import sample_cache
 
     made = sample_cache(cache, out, images=images, tokens=tokens, seed=seed)
     _say(f"{out}: {made.n_images:,} images, {made.tokens_per_image:,} patches each")
 
 
-SUBCOMMANDS = {f.__name__: f for f in (write, verify, info, merge, convert, sample)}
-_Chosen: Any = Union[  # noqa: UP007
-    tuple(
-        Annotated[Any, tyro.conf.subcommand(name, constructor=command, prefix_name=False)]
-        for name, command in SUBCOMMANDS.items()
-    )
-]
-
-
-def cache(subcommand: Annotated[_Chosen, tyro.conf.arg(name="")]) -> None:
-    """Write, check, describe, merge, convert or sample feature caches."""
+SUBCOMMANDS: dict[str, Command] = {f.__name__: f for f in (write, verify, info, merge, convert, sample)}
+GROUP = Group("Feature caches, patch features of images on disk: write, check, describe, merge, sample.", SUBCOMMANDS)
 
 
 def _some(caches: tuple[Path, ...]) -> tuple[Path, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from .options import Device, ReadModel, pick_device
+from .dispatch import Command, Group
+from .options import Device, Flag, Folder, MaybeFile, MaybeFloat, MaybeInt, MaybeText, ReadModel, Texts, pick_device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,13 +31,14 @@ HeadOrModel = Annotated[
     tyro.conf.arg(metavar="HEAD", help="Folder of a head; with --classes a model: its folder, or `small`."),
 ]
 Photos = Annotated[
-    tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTO...", help="Photographs to classify.")
+    tyro.conf.Positional[tuple[Path, ...]],
+    tyro.conf.arg(metavar="PHOTO...", help="Photographs to classify.", help_behavior_hint="(required)"),
 ]
 Photo = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PHOTO", help="Photograph to explain.")]
 Classes = Annotated[
-    str | None, tyro.conf.arg(help="Names of classes, such as 'cat,dog': told apart by text alone, without a head.")
+    MaybeText, tyro.conf.arg(help="Names of classes, such as 'cat,dog': told apart by text alone, without a head.")
 ]
-OtherModel = Annotated[str | None, tyro.conf.arg(metavar="MODEL", help="Where the head's model is now, if it moved.")]
+OtherModel = Annotated[MaybeText, tyro.conf.arg(metavar="MODEL", help="Where the head's model is now, if it moved.")]
 Pooling = Literal["max", "mean", "max+mean", "top"]
 LISTED = 5  # classes and concepts a photo, in print
 
@@ -46,13 +47,13 @@ def fit(
     model: ReadModel,
     data: Data,
     /,
-    out: Path,
-    split: str | None = None,
-    pooling: Pooling | None = None,
-    alpha: float | None = None,
-    max_concepts: int | None = None,
-    few_shot: bool = False,
-    balanced: bool = False,
+    out: Folder,
+    split: MaybeText = None,
+    pooling: Annotated[Pooling | None, tyro.conf.arg(help_behavior_hint="")] = None,
+    alpha: MaybeFloat = None,
+    max_concepts: MaybeInt = None,
+    few_shot: Flag = False,
+    balanced: Flag = False,
     seed: int = 0,
     device: Device = None,
 ) -> None:
@@ -61,10 +62,12 @@ def fit(
     Images without a label are left out. Where DATA names splits, those of one are learnt from and all others held out;
     else a fifth of each class is held out to be measured, and the head that is kept is fitted on all images.
 
+    Example: insight classify fit small photos --out head, where photos has a subfolder for each class
+
     Args:
         out: Folder to write the head to.
         split: Name of the split to learn from (default: train, where there is one).
-        pooling: How the concepts of patches become those of the image.
+        pooling: How the concepts of patches become those of the image (default: max+mean).
         alpha: Strength of the penalty (default: chosen on held-out images).
         max_concepts: Most concepts that a class may use.
         few_shot: Begin with what the names of the classes say, and learn the rest.
@@ -73,23 +76,27 @@ def fit(
     """
     import numpy as np
 
-    from sae.errors import InsightError
+    from ..models import model_folder, shipped_models
+    from .inputs import check_at_least, check_positive
+    from .outputs import check_folder
+
+    check_at_least(1, max_concepts=max_concepts)
+    check_at_least(0, seed=seed)
+    check_positive(alpha=alpha)
+    check_folder("--out", out, own=["head.json"], what="a head")
+
+    folder = model_folder(model)  # that there is none is said before torch is loaded
 
     from ..heads import ConceptClassifier
     from ..heads.activations import read_labelled
     from ..heads.defaults import POOLING
     from ..model import ConceptModel
-    from ..models import model_folder, shipped_models
 
-    if out.exists() and not (out / "head.json").exists() and (out.is_file() or any(out.iterdir())):
-        raise InsightError(
-            f"{out}: expected a new folder or the folder of a head, found something else; choose another"
-        )
-    loaded = ConceptModel.from_pretrained(model, device=pick_device(device))
+    loaded = ConceptModel.from_pretrained(folder, device=pick_device(device))
     head = ConceptClassifier(
         loaded,
         pooling=pooling or POOLING,
-        alpha=alpha or "auto",
+        alpha="auto" if alpha is None else alpha,
         max_concepts=max_concepts,
         prior="text" if few_shot else None,
         class_weight="balanced" if balanced else None,
@@ -98,17 +105,17 @@ def fit(
     images = read_labelled(data, loaded, head.pooling)
     for id, reason in images.skipped.items():
         print(f"{id}: left out: {reason}", file=sys.stderr)
+    learn, hold, whole = _parts(images, data, split, seed)
     unlabelled = sum(label is None for label in images.labels)
     if unlabelled:
         print(f"{unlabelled:,} of {len(images.labels):,} images have no label and are left out", file=sys.stderr)
-    learn, hold, whole = _parts(images, data, split, seed)
     labels = np.array(images.labels, dtype=object)
     head.fit(images.at(learn), labels[learn].astype(str))
     said = _worth(head, images.at(hold), labels[hold].astype(str)) if len(hold) else "no image to measure it on"
     if whole:
         kept = np.sort(np.concatenate([learn, hold]))
         head.fit(images.at(kept), labels[kept].astype(str))
-    head.save(out, model_place=model if model in shipped_models() else model_folder(model).resolve())
+    head.save(out, model_place=model if model in shipped_models() else folder.resolve())
     weights = (head.coef_ != 0).reshape(len(head.coef_), -1, loaded.sae.n_concepts).any(1)
     print(
         f"{out}: {len(head.classes_)} classes, {weights.sum(1).mean():.1f} concepts a class,"
@@ -123,10 +130,12 @@ def predict(
     /,
     classes: Classes = None,
     model: OtherModel = None,
-    json: Path | None = None,
+    json: MaybeFile = None,
     device: Device = None,
 ) -> None:
     """Say of each photo the likeliest classes. With --classes, HEAD is a model, and text alone decides.
+
+    Example: insight classify predict small photo.jpg --classes "cat,dog"
 
     Args:
         json: File to write all probabilities to, a list with an object a photo.
@@ -136,9 +145,13 @@ def predict(
     from sae.errors import InsightError
     from sae.files import write_json
 
+    from .inputs import check_photos
+    from .outputs import check_file
+
     if not photos:
         raise InsightError("expected at least one photo, found none; usage: insight classify predict HEAD PHOTO...")
-    _check_photos(photos)
+    check_file("--json", json, ".json")
+    check_photos(photos)
     read = _read(head, classes, model, device)
     found = read.predict_proba(list(photos))
     orders = np.argsort(-found, axis=1, kind="stable")
@@ -164,15 +177,17 @@ def explain(
     head: HeadOrModel,
     photo: Photo,
     /,
-    target: str | None = None,
-    remove: tuple[str, ...] = (),
+    target: MaybeText = None,
+    remove: Texts = (),
     classes: Classes = None,
     model: OtherModel = None,
-    json: Path | None = None,
-    png: Path | None = None,
+    json: MaybeFile = None,
+    png: MaybeFile = None,
     device: Device = None,
 ) -> None:
     """Say why a photo is of its class: what each concept adds, where it stands, and the fewest that suffice.
+
+    Example: insight classify explain head photo.jpg --png why.png
 
     Args:
         target: The class to explain (default: the one that is predicted).
@@ -182,7 +197,12 @@ def explain(
     """
     from sae.files import write_json
 
-    _check_photos([photo])
+    from .inputs import check_photos
+    from .outputs import check_file
+
+    check_file("--json", json, ".json")
+    check_file("--png", png, ".png")
+    check_photos([photo])
     read = _read(head, classes, model, device)
     asked = [int(word) if word.isdecimal() else word for word in remove]
     numbers = read.concept_numbers(asked)
@@ -208,24 +228,19 @@ def explain(
         )
 
 
-SUBCOMMANDS = {f.__name__: f for f in (fit, predict, explain)}
-_Chosen: Any = Union[  # noqa: UP007
-    tuple(
-        Annotated[Any, tyro.conf.subcommand(name, constructor=command, prefix_name=False)]
-        for name, command in SUBCOMMANDS.items()
-    )
-]
-
-
-def classify(subcommand: Annotated[_Chosen, tyro.conf.arg(name="")]) -> None:
-    """Classify photos by their concepts: fit a head, use it, see why."""
+SUBCOMMANDS: dict[str, Command] = {f.__name__: f for f in (fit, predict, explain)}
+GROUP = Group("Classify photos by their concepts: fit a head, use it, see why.", SUBCOMMANDS)
 
 
 def _read(head: str, classes: str | None, model: str | None, device: str | None) -> ConceptClassifier:
     """The head in a folder, or the one that text makes of a model."""
+    from sae.errors import InsightError
+
     from ..heads import ConceptClassifier
     from ..model import ConceptModel
 
+    if classes is not None and model is not None:
+        raise InsightError("--model: with --classes HEAD is the model itself; leave --model out")
     if classes is not None:
         loaded = ConceptModel.from_pretrained(head, device=pick_device(device))
         return ConceptClassifier.zero_shot(loaded, [name.strip() for name in classes.split(",")])
@@ -278,16 +293,6 @@ def _worth(head: ConceptClassifier, rows: csr_array, labels: np.ndarray) -> str:
     needed = np.concatenate([concepts_to_reach(head.contributions(part)[0], SHARE) for part in in_parts(rows)]).mean()
     images = f"{len(labels):,} images"
     return f"{accuracy:.1%} of {images} right; {needed:.1f} concepts make {SHARE:.0%} of what speaks for a decision"
-
-
-def _check_photos(photos: Sequence[Path]) -> None:
-    from sae.errors import InsightError
-
-    from ..data.place import FILE, found_at
-
-    for photo in photos:
-        if (found := found_at(photo)) != FILE:
-            raise InsightError(f"{photo}: expected a photo, found {found}; check the path")
 
 
 def _print(explanation: ClassExplanation) -> None:

@@ -4,24 +4,26 @@ from pathlib import Path
 from typing import Any
 
 from ..defaults import MODEL
-from .options import Device, ReadModel, pick_device
+from .options import Device, MaybeFile, MaybeFolder, MaybeModel, MaybeText, pick_device
 
 
 def concepts(
-    model: ReadModel = MODEL,
+    model: MaybeModel = MODEL,
     /,
-    query: str | None = None,
+    query: MaybeText = None,
     top: int = 20,
-    json: Path | None = None,
-    html: Path | None = None,
-    png: Path | None = None,
-    photos: Path | None = None,
-    graph: Path | None = None,
+    json: MaybeFile = None,
+    html: MaybeFile = None,
+    png: MaybeFile = None,
+    photos: MaybeFolder = None,
+    graph: MaybeFile = None,
     device: Device = None,
 ) -> None:
     """List the concepts of a model, most frequent first; with a query, those nearest to the text.
 
     What a person hid or merged into another (`insight edit`) is not listed; what a person changed is marked.
+
+    Example: insight concepts small --query "bicycle wheel"
 
     Args:
         query: A word or sentence to look for.
@@ -36,23 +38,31 @@ def concepts(
     from sae.errors import InsightError
     from sae.files import atomic_write, write_json
 
-    from ..model import ConceptModel
     from ..models import model_folder
+    from .inputs import check_at_least, check_folder_of_photos
+    from .outputs import check_file
+
+    check_at_least(0, top=top)
+    if query is not None and not query.strip():
+        raise InsightError("--query: expected a word or sentence, found nothing")
+    check_file("--json", json, ".json")
+    check_file("--html", html, ".html")
+    check_file("--png", png, ".png")
+    check_file("--graph", graph, ".graphml", ".mmd")
+    check_folder_of_photos("--photos", photos)
+    if (shows := png or html) and not photos:
+        raise InsightError(f"{shows}: expected --photos FOLDER with the photographs to cut examples from, found none")
+
+    folder = model_folder(model)  # that there is none is said before torch is loaded
+
+    from ..model import ConceptModel
     from ..pipeline import describe_model
     from ..render.cards import concept_cards
     from ..render.page import write_page
     from ..render.sheet import draw_sheet
     from ..render.sheet_rows import sheet_rows
 
-    if (shows := png or html) and not photos:
-        raise InsightError(f"{shows}: expected --photos FOLDER with the photographs to cut examples from, found none")
-
-    if graph and graph.suffix not in (".graphml", ".mmd"):
-        raise InsightError(
-            f"{graph}: expected a file that ends in .graphml or .mmd, found {graph.suffix or 'no suffix'}"
-        )
-
-    loaded = ConceptModel.from_pretrained(model, device=pick_device(device))
+    loaded = ConceptModel.from_pretrained(folder, device=pick_device(device))
     count = top or len(loaded.concepts)
     if query is None:
         shown = [concept for concept in loaded.concepts if concept.shown]
@@ -74,14 +84,16 @@ def concepts(
         }
         for concept, score in found
     ]
+    if photos:
+        _check_examples(photos, folder / "examples.parquet", [row["id"] for row in rows])
     title = f"{len(rows)} concepts of {Path(model).name}" + (f" near “{query}”" if query else "")
     if json:
         write_json(json, rows)
     if html and photos:
-        cards = concept_cards(loaded, model_folder(model), photos, [row["id"] for row in rows])
+        cards = concept_cards(loaded, folder, photos, [row["id"] for row in rows])
         write_page(html, title=title, explanations=[], cards=cards, facts=describe_model(loaded.config))
     if png and photos:
-        lines = sheet_rows(loaded, model_folder(model), photos, [row["id"] for row in rows])
+        lines = sheet_rows(loaded, folder, photos, [row["id"] for row in rows])
         draw_sheet(png, lines, title=title, note=loaded.config["backbone"]["description"])
     if graph:
         listed = [row["id"] for row in rows]
@@ -98,3 +110,17 @@ def concepts(
         mark = "edited; " if row["edited"] else ""
         facts = f"{mark}level {row['level']}, {row['frequency']} patches; also: {also}"
         print(f"{row['id']:6d}{score}  {row['name']}  ({facts})")
+
+
+def _check_examples(photos: Path, table: Path, concepts: list[int]) -> None:
+    """`InsightError` where a folder has none of the photographs that concepts are shown in."""
+    from sae.errors import InsightError
+
+    from ..examples import load_examples
+
+    images = {example.image for examples in load_examples(table, concepts).values() for example in examples}
+    if images and not any((photos / image).is_file() for image in images):
+        raise InsightError(
+            f"--photos {photos}: expected the photographs that the model was built from, such as {min(images)}, found"
+            " none of them; check the path"
+        )

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 
-from .options import Model
+from .options import MaybeText, Model
 
 if TYPE_CHECKING:
     from ..edits import Edit, Edits
 
 Concept = Annotated[int, tyro.conf.Positional, tyro.conf.arg(metavar="CONCEPT", help="Id of a concept.")]
 Others = Annotated[
-    tuple[int, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CONCEPT...", help="Ids of other concepts.")
+    tuple[int, ...],
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="CONCEPT...", help="Ids of other concepts.", help_behavior_hint="(required)"),
 ]
 Child = Annotated[int, tyro.conf.Positional, tyro.conf.arg(metavar="CHILD", help="Id of the concept that belongs.")]
 Parent = Annotated[int, tyro.conf.Positional, tyro.conf.arg(metavar="PARENT", help="Id of what it belongs to.")]
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="Word or phrase, in any language.")]
 Number = Annotated[int, tyro.conf.Positional, tyro.conf.arg(metavar="N", help="Number of an edit; see list.")]
-Note = Annotated[str | None, tyro.conf.arg(help="Why; kept in the file.")]
+Note = Annotated[MaybeText, tyro.conf.arg(help="Why; kept in the file.")]
 Command = Callable[[Any], None]  # of `Edits`, which is imported only when a command runs
 
 
@@ -85,11 +87,16 @@ def edit(model: Model, subcommand: Annotated[_Chosen, tyro.conf.arg(name="")]) -
     """Correct a model: names, concepts that are one, concepts not worth showing, what belongs to what.
 
     Edits lie in MODEL/edits.json, apply whenever the model is read, and are carried over when it is built again.
+
+    Example: insight edit model rename 812 "ear of a dog"
     """
-    from ..edits import Edits
     from ..models import own_folder
 
-    subcommand(Edits(own_folder(model)))
+    folder = own_folder(model)  # that there is none is said before torch is loaded
+
+    from ..edits import Edits
+
+    subcommand(Edits(folder))
 
 
 def _list(edits: Edits) -> None:

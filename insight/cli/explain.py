@@ -6,13 +6,14 @@ from typing import Annotated
 import tyro
 
 from ..defaults import MODEL
-from .options import Device, pick_device
+from .options import Device, MaybeFile, pick_device
 
 Words = Annotated[
     tyro.conf.Positional[tuple[str, ...]],
     tyro.conf.arg(
         metavar="[MODEL] PHOTO...",
         help="Photographs; before them the folder of a model, or else `small` is asked, which comes with the package.",
+        help_behavior_hint="(required)",
     ),
 ]
 
@@ -21,25 +22,35 @@ def explain(
     words: Words,
     /,
     top: int = 20,
-    json: Path | None = None,
-    png: Path | None = None,
-    html: Path | None = None,
+    json: MaybeFile = None,
+    png: MaybeFile = None,
+    html: MaybeFile = None,
     device: Device = None,
 ) -> None:
     """Say which concepts each photo holds, how strongly and where. Without a file to write, a table is printed.
 
+    Example: insight explain photo.jpg --html photo.html
+
     Args:
-        top: How many concepts to keep, strongest first.
+        top: Most concepts of a photo, strongest first.
         json: File to write everything to: one object, or a list of them for several photos.
         png: File to draw to; with several photos each gets its own, FILE-<photo>.png.
         html: File to write one self-contained page with all photos to.
     """
     from sae.files import write_json
 
+    from .inputs import check_at_least
+    from .outputs import check_file
+
+    check_at_least(1, top=top)
+    check_file("--json", json, ".json")
+    check_file("--png", png, ".png")
+    check_file("--html", html, ".html")
+    model, images = _told_apart(words)
+
     from ..model import ConceptModel
     from ..render.page import write_page
 
-    model, images = _told_apart(words)
     loaded = ConceptModel.from_pretrained(model, device=pick_device(device))
     explanations = [loaded.explain(image, top=top) for image in images]
     if json:
@@ -68,7 +79,8 @@ def _told_apart(words: tuple[str, ...]) -> tuple[str, list[Path]]:
 
     from ..data.folder import SUFFIXES
     from ..data.place import FILE, found_at
-    from ..models import is_model
+    from ..models import is_model, model_folder
+    from .inputs import check_photos
 
     usage = "usage: insight explain [MODEL] PHOTO..."
     if not words:
@@ -80,9 +92,9 @@ def _told_apart(words: tuple[str, ...]) -> tuple[str, list[Path]]:
     else:
         model, photos = first, others
     if not photos:
-        what = here if not named else f"the name of a model (./{first} is the file)" if here == FILE else "a model"
-        raise InsightError(f"expected at least one photo to explain, found only {first}, {what}; {usage}")
-    for photo in photos:
-        if (found := found_at(photo)) != FILE:
-            raise InsightError(f"{photo}: expected a photo, found {found}; check the path")
-    return model, [Path(photo) for photo in photos]
+        what = here if not named else f"the name of a model; ./{first} is the file" if here == FILE else "a model"
+        raise InsightError(f"expected at least one photo to explain, found only {first} ({what}); {usage}")
+    images = [Path(photo) for photo in photos]
+    check_photos(images)
+    model_folder(model)  # that there is none is said before torch is loaded
+    return model, images

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 def read_explained(word: str, device: str) -> tuple[Explainable | Backbone, Backbone]:
     """The model and its encoder; folders win over names of models, and these over names of encoders."""
+    from sae.errors import InsightError
+
     from ..backbones import load
+    from ..data.place import NOTHING, found_at
     from ..heads import ConceptClassifier
     from ..methods.files import FACTS, load_method
     from ..model import ConceptModel
@@ -29,5 +32,10 @@ def read_explained(word: str, device: str) -> tuple[Explainable | Backbone, Back
     if is_model(word):
         model = ConceptModel.from_pretrained(word, device=device)
         return model, model.backbone
+    if (found := found_at(folder)) != NOTHING:
+        raise InsightError(
+            f"{word}: expected a model, a head or a fine-tuned model (its folder), or an encoder by its name, found"
+            f" {found} that is none of these"
+        )
     backbone = load(word, device=device)
     return backbone, backbone

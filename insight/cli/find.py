@@ -6,11 +6,15 @@ from typing import Annotated
 
 import tyro
 
-from .options import Cache, Device, ReadModel, pick_device
+from .options import Cache, Device, Flag, MaybeFile, MaybeFolder, MaybeText, ReadModel, Texts, pick_device
 
 Text = Annotated[
     tyro.conf.Positional[str | None],
-    tyro.conf.arg(metavar="[TEXT]", help="A word or sentence to look for; or else --concept or --like."),
+    tyro.conf.arg(
+        metavar="[TEXT]",
+        help="A word or sentence to look for; or else --concept or --like.",
+        help_behavior_hint="",
+    ),
 ]
 
 
@@ -19,20 +23,22 @@ def find(
     cache: Cache,
     text: Text = None,
     /,
-    concept: tuple[str, ...] = (),
-    without: tuple[str, ...] = (),
-    like: str | None = None,
+    concept: Texts = (),
+    without: Texts = (),
+    like: MaybeText = None,
     top: int = 20,
-    regions: bool = False,
-    index: Path | None = None,
-    json: Path | None = None,
-    png: Path | None = None,
-    photos: Path | None = None,
+    regions: Flag = False,
+    index: MaybeFolder = None,
+    json: MaybeFile = None,
+    png: MaybeFile = None,
+    photos: MaybeFolder = None,
     device: Device = None,
 ) -> None:
     """Find images of CACHE, or regions of them, by a text, by concepts of MODEL or by an example.
 
     The first query of a cache makes an index of it, which takes one pass; further ones use it.
+
+    Example: insight find model model-cache "a wet dog" --png found.png
 
     Args:
         concept: Names or ids of concepts that must all be there; "car|bus" is there where one of the two is.
@@ -50,27 +56,53 @@ def find(
     from sae.errors import InsightError
     from sae.files import write_json
 
+    from ..models import model_folder
+    from .inputs import check_at_least, check_folder_of_photos, check_photos
+    from .outputs import check_file, check_folder
+
+    given = {"TEXT": text is not None, "--concept": bool(concept or without), "--like": like is not None}
+    asked = [flag for flag, there in given.items() if there]
+    if len(asked) != 1:
+        raise InsightError(
+            f"expected one thing to look for, {' or '.join(given)}, found {' and '.join(asked) or 'none'}"
+        )
+    if text is not None and not text.strip():
+        raise InsightError("TEXT: expected a word or sentence to look for, found nothing")
+    check_at_least(1, top=top)
+    check_file("--json", json, ".json")
+    check_file("--png", png, ".png")
+    if index:
+        check_folder("--index", index)
+    check_folder_of_photos("--photos", photos)
+    photo, at = _example(like) if like is not None else (None, None)
+    check_photos([] if photo is None else [photo])
+    folder_of_model = model_folder(model)  # that there is none is said before torch is loaded
+
     from ..cache import FeatureCache
     from ..model import ConceptModel
     from ..render.found import MOST, draw_found
     from ..retrieval import ConceptIndex
     from ..retrieval.fingerprint import folder_beside
+    from ..retrieval.wanted import Wanted
 
     opened = FeatureCache.open(cache)
-    folder_of_photos = photos or _photos_of(opened.manifest.sources)
+    folder_of_photos = photos or opened.manifest.photo_folder
     if png and folder_of_photos is None:
         raise InsightError(f"{png}: expected --photos FOLDER with the photographs of {cache}, found none")
     if png and top > MOST:
         raise InsightError(f"{png}: expected at most {MOST} hits in a picture, found --top {top}")
-    loaded = ConceptModel.from_pretrained(model, device=pick_device(device))
+    loaded = ConceptModel.from_pretrained(folder_of_model, device=pick_device(device))
+    opened.require(loaded.config["backbone"]["fingerprint"])
+    wanted, unwanted = [_alternatives(name) for name in concept], [_id_or_name(name) for name in without]
+    if concept or without:
+        Wanted.read(loaded.concepts, wanted, unwanted)  # a wrong name is said before a cache is indexed
     folder = index or folder_beside(loaded.sae, opened)
     if not folder.exists():
         print(f"{folder}: indexing {cache} once; later queries use it", file=sys.stderr, flush=True)
     searched = ConceptIndex.build(loaded, opened, folder)
-    photo, at = _example(like) if like is not None else (None, None)
     found = (searched.regions if regions else searched.images)(
-        concepts=[_alternatives(name) for name in concept],
-        without=[_id_or_name(name) for name in without],
+        concepts=wanted,
+        without=unwanted,
         text=text,
         like=photo,
         at=at,
@@ -79,6 +111,11 @@ def find(
     if json:
         write_json(json, found.to_dict())
     if png and folder_of_photos:
+        if len(found) and not any((folder_of_photos / hit.image).is_file() for hit in found):
+            raise InsightError(
+                f"--photos {folder_of_photos}: expected the photographs of {cache}, such as"
+                f" {next(iter(found)).image}, found none of them; check the path"
+            )
         draw_found(found, folder_of_photos, png)
     if json or png:
         return
@@ -100,9 +137,3 @@ def _example(like: str) -> tuple[Path, tuple[int, int] | None]:
     """PHOTO or PHOTO:ROW,COLUMN."""
     found = re.fullmatch(r"(.+):(\d+),(\d+)", like)
     return (Path(found[1]), (int(found[2]), int(found[3]))) if found else (Path(like), None)
-
-
-def _photos_of(sources: tuple[dict[str, str], ...]) -> Path | None:
-    """The folder of photographs that a cache was made from, if it was one folder and that is still there."""
-    places = [Path(source["place"]) for source in sources if source["kind"] == "folder"]
-    return places[0] if len(places) == len(sources) == 1 and places[0].is_dir() else None

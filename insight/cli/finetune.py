@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from .options import Device, pick_device
+from .dispatch import Command, Group
+from .options import BackboneName, Device, Flag, Folder, MaybeFile, MaybeFloat, MaybeInt, MaybeText, pick_device
 
 if TYPE_CHECKING:
     from ..methods import FineTuned
@@ -24,6 +25,8 @@ Data = Annotated[
         " `insight cache write` takes. A feature cache will do where the encoder stays frozen.",
     ),
 ]
+_WITHOUT_CONCEPTS = ("probe", "coop", "cocoop")
+"""Methods that do without a bank: the names of the classes are enough."""
 LISTED = 5  # classes and concepts a photo, in print
 
 
@@ -32,23 +35,23 @@ class Training:
     """What every method is given."""
 
     data: Data
-    out: Path
+    out: Folder
     """Folder to write the fine-tuned model to. The same command goes on where it was stopped."""
-    bank: str | None = None
+    bank: MaybeText = None
     """Classes and their concepts: a JSON file {class: [concept, ...]}, or the name of a shipped bank."""
-    bank_from: str | None = None
+    bank_from: MaybeText = None
     """In place of a bank: a concept model, whose concepts that speak for the classes become the bank."""
-    gold: Path | None = None
+    gold: MaybeFile = None
     """CSV of photos (id or file name first) and concepts (0 or 1): which concepts each photo really shows."""
-    backbone: str = "small"
+    backbone: BackboneName = "small"
     """Encoder, by its name."""
-    split: str | None = None
+    split: MaybeText = None
     """Split to learn from (default: train, where there is one); without splits a fifth is held out."""
-    epochs: int | None = None
+    epochs: MaybeInt = None
     """Passes over the photos (default: the method's own)."""
-    batch_size: int | None = None
+    batch_size: MaybeInt = None
     """Photos a step."""
-    lr: float | None = None
+    lr: MaybeFloat = None
     """Learning rate."""
     seed: int = 0
     """Of order, noise and what is held out."""
@@ -59,12 +62,17 @@ Given = Annotated[Training, tyro.conf.arg(name="")]
 
 
 def probe(given: Given) -> None:
-    """A linear layer on the frozen photo vector: what any method must beat."""
+    """A linear layer on the frozen photo vector: what any method must beat.
+
+    Example: insight finetune probe photos --out tuned, where photos has a subfolder for each class
+    """
     _finetune("probe", given)
 
 
-def coop(given: Given, n_ctx: int = 4, class_specific: bool = False) -> None:
+def coop(given: Given, n_ctx: int = 4, class_specific: Flag = False) -> None:
     """Learn the words around the classes' names (CoOp).
+
+    Example: insight finetune coop photos --out tuned
 
     Args:
         n_ctx: Vectors that are learnt.
@@ -75,6 +83,8 @@ def coop(given: Given, n_ctx: int = 4, class_specific: bool = False) -> None:
 
 def cocoop(given: Given, n_ctx: int = 4) -> None:
     """Learn words that depend on the photo (CoCoOp); slow with many classes.
+
+    Example: insight finetune cocoop photos --out tuned
 
     Args:
         n_ctx: Vectors that are learnt.
@@ -88,9 +98,11 @@ def xcoop(
     pairing: Literal["concepts", "hard"] = "concepts",
     prompt_weight: float = 5.0,
     token_weight: float = 5.0,
-    train_norms: bool = False,
+    train_norms: Flag = False,
 ) -> None:
     """Learn several prompts a class, each held to a concept of the bank (XCoOp).
+
+    Example: insight finetune xcoop photos --bank bank.json --out tuned
 
     Args:
         n_prompts: Prompts a class.
@@ -109,9 +121,11 @@ def deal(
     consistency: float = 0.01,
     captions: Literal["rich", "plain"] = "rich",
     concepts: int = 5,
-    blocks: int | None = None,
+    blocks: MaybeInt = None,
 ) -> None:
     """Fine-tune the encoder so that concepts stand apart and where their class stands (DEAL).
+
+    Example: insight finetune deal photos --bank bank.json --out tuned
 
     Args:
         separation: Weight of the loss that keeps maps of concepts apart; 0 for the control.
@@ -134,6 +148,8 @@ def ecor(
 ) -> None:
     """Learn to say a rationale and the class it speaks for (ECOR).
 
+    Example: insight finetune ecor photos --bank bank.json --out tuned
+
     Args:
         order: What is chosen first.
         adapter: What is trained of the encoder.
@@ -147,6 +163,8 @@ def ecor(
 def why(given: Given, tokens: int = 3) -> None:
     """Learn visual tokens for all pairs of class and rationale (Why Prompt): ECOR's baseline.
 
+    Example: insight finetune why photos --bank bank.json --out tuned
+
     Args:
         tokens: Learnt visual tokens.
     """
@@ -156,27 +174,36 @@ def why(given: Given, tokens: int = 3) -> None:
 def predict(
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL", help="Folder of a fine-tuned model.")],
     photos: Annotated[
-        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTO...", help="Photographs to classify.")
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="PHOTO...", help="Photographs to classify.", help_behavior_hint="(required)"),
     ],
     /,
-    json: Path | None = None,
+    json: MaybeFile = None,
     device: Device = None,
 ) -> None:
     """Say of each photo the likeliest classes and concepts, by a fine-tuned model.
 
+    Example: insight finetune predict tuned photo.jpg
+
     Args:
         json: File to write everything to.
     """
-    import torch
-
     from sae.errors import InsightError
     from sae.files import write_json
+
+    from .inputs import check_photos
+    from .outputs import check_file
+
+    if not photos:
+        raise InsightError("expected at least one photo to classify, found none; insight finetune predict MODEL PHOTO")
+    check_file("--json", json, ".json")
+    check_photos(photos)
+
+    import torch
 
     from ..data.decode import decode
     from ..methods import load_method
 
-    if not photos:
-        raise InsightError("expected at least one photo to classify, found none; insight finetune predict MODEL PHOTO")
     method = load_method(model, device=pick_device(device))
     found = []
     for photo in photos:
@@ -198,17 +225,8 @@ def predict(
         write_json(json, found)
 
 
-SUBCOMMANDS = {f.__name__: f for f in (probe, coop, cocoop, xcoop, deal, ecor, why, predict)}
-_Chosen: Any = Union[  # noqa: UP007
-    tuple(
-        Annotated[Any, tyro.conf.subcommand(name, constructor=command, prefix_name=False)]
-        for name, command in SUBCOMMANDS.items()
-    )
-]
-
-
-def finetune(subcommand: Annotated[_Chosen, tyro.conf.arg(name="")]) -> None:
-    """Fit a published method on labelled photos, or use one: `insight finetune xcoop --help`."""
+SUBCOMMANDS: dict[str, Command] = {f.__name__: f for f in (probe, coop, cocoop, xcoop, deal, ecor, why, predict)}
+GROUP = Group("Fit one of the published methods on labelled photos, or use one that was fitted.", SUBCOMMANDS)
 
 
 def _finetune(kind: str, given: Training, **settings: Any) -> None:
@@ -216,15 +234,23 @@ def _finetune(kind: str, given: Training, **settings: Any) -> None:
 
     from sae.errors import InsightError
 
+    from .inputs import check_at_least, check_positive
+    from .outputs import check_folder
+
+    out = given.out
+    check_at_least(1, epochs=given.epochs, batch_size=given.batch_size)
+    check_at_least(0, seed=given.seed)
+    check_positive(lr=given.lr)
+    check_folder("--out", out, own=["method.json", "fit.safetensors"], what="a fine-tuned model")
+    if given.bank is not None and given.bank_from is not None:
+        raise InsightError("expected --bank or --bank-from, found both; leave one out")
+    if kind not in _WITHOUT_CONCEPTS and given.bank is None and given.bank_from is None:
+        raise InsightError(f"{kind} needs concepts of each class: expected --bank or --bank-from, found neither")
+
     from ..backbones import load
     from ..methods import method_class, save_method
     from ..methods.training import fit
 
-    out = given.out
-    inside = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if out.is_file() or (inside and not inside & {*_OWN}):
-        what = "expected a new folder or the folder of a fine-tuned model, found something else"
-        raise InsightError(f"{out}: {what}; choose another")
     backbone = load(given.backbone, device=pick_device(given.device))
     method_type = method_class(kind)
     bank = _bank(given)
@@ -242,17 +268,11 @@ def _finetune(kind: str, given: Training, **settings: Any) -> None:
     print(f"held out: {_worth(method, hold)}" if len(hold) else "held out: no image to measure it on")
 
 
-_OWN = ("method.json", "fit.safetensors")
-
-
 def _bank(given: Training) -> ConceptBank:
     """The bank asked for; without one the classes are the labels, and have no concepts."""
-    from sae.errors import InsightError
 
     from ..methods.bank import ConceptBank, import_bank, shipped_bank, shipped_banks
 
-    if given.bank is not None and given.bank_from is not None:
-        raise InsightError("expected --bank or --bank-from, found both; leave one out")
     if given.bank is None:
         return ConceptBank.of({label: [] for label in _labels(given.data)})
     if not Path(given.bank).exists() and given.bank in shipped_banks():

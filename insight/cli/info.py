@@ -13,17 +13,21 @@ _SHOWN = 8
 
 Place = Annotated[
     tyro.conf.Positional[str],
-    tyro.conf.arg(metavar="PATH", help="Folder of a cache or a model, or `small`, which comes with the package."),
+    tyro.conf.arg(metavar="[PATH]", help="Folder of a cache or a model, or `small`, which comes with the package."),
 ]
 
 
 def info(path: Place = MODEL, /) -> None:
-    """Say what the cache or model at PATH is: backbone, sizes, training, what could not be read."""
+    """Say what the cache or model at PATH is: backbone, sizes, training, what could not be read.
+
+    Example: insight info model
+    """
     from sae.errors import InsightError
     from sae.files import read_json
 
     from ..cache import FeatureCache
     from ..cache.derived.describe import describe_cache
+    from ..data.place import FOLDER, found_at
     from ..models import is_model, model_folder
     from ..pipeline import describe_model
 
@@ -33,7 +37,8 @@ def info(path: Place = MODEL, /) -> None:
         folder = model_folder(path)
         print_facts({"model": str(folder), **describe_model(read_json(folder / "config.json"))})
     else:
-        raise InsightError(f"{path}: expected a cache (manifest.json) or a model (config.json), found neither")
+        found = "a folder with neither" if (found := found_at(path)) == FOLDER else found
+        raise InsightError(f"{path}: expected a cache (manifest.json) or a model (config.json), found {found}")
 
 
 def facts_of_cache(cache: dict[str, Any]) -> dict[str, str]:

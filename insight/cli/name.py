@@ -4,22 +4,24 @@ import shlex
 from typing import Literal
 
 from ..defaults import MIN_CONFIDENCE, PRIOR
-from .options import Device, Model, pick_device
+from .options import Device, MaybeText, Model, Templates, pick_device
 
 
 def name(
     model: Model,
     /,
-    vocabulary: str | None = None,
+    vocabulary: MaybeText = None,
     mode: Literal["regions", "parents", "bias", "vanilla"] = "regions",
-    templates: tuple[str, ...] = ("a photo of {}",),
+    templates: Templates = ("a photo of {}",),
     prior: float = PRIOR,
     min_confidence: float = MIN_CONFIDENCE,
-    attributes: str | None = None,
-    namer: str | None = None,
+    attributes: MaybeText = None,
+    namer: MaybeText = None,
     device: Device = None,
 ) -> None:
     """Name every concept by the nearest words of a vocabulary and write them to MODEL/concepts.parquet.
+
+    Example: insight name model --vocabulary lvis+my-words.txt
 
     Args:
         vocabulary: Text file with a word or phrase a line, or the name of a list that comes with Insight, or several
@@ -38,17 +40,34 @@ def name(
     from naming import command_namer
 
     from ..models import own_folder
+
+    folder = own_folder(model)
+    program = None if namer is None else command_namer(_words(namer), answers=folder / "namer.jsonl")
+
     from ..pipeline import name_concepts
 
     names = name_concepts(
-        own_folder(model),
+        folder,
         vocabulary=vocabulary,
         mode=mode,
         templates=templates,
         prior=prior,
         min_confidence=min_confidence,
         attributes=attributes,
-        namer=command_namer(shlex.split(namer), answers=model / "namer.jsonl") if namer else None,
+        namer=program,
         device=pick_device(device),
     )
     print(f"{model}: named {names} concepts; next: insight explain {model} PHOTO --html explanation.html")
+
+
+def _words(namer: str) -> list[str]:
+    """A program and its arguments, as a shell splits them."""
+    from sae.errors import InsightError
+
+    try:
+        words = shlex.split(namer)
+    except ValueError as error:
+        raise InsightError(f"--namer: expected a program and its arguments, found {namer!r} ({error})") from None
+    if not words:
+        raise InsightError("--namer: expected a program and its arguments, found nothing")
+    return words

@@ -1,6 +1,6 @@
 """`insight relate`: which concept belongs to which, and where each is strongest."""
 
-from .options import Cache, Device, Model, pick_device
+from .options import Cache, Device, MaybeInt, Model, pick_device
 
 
 def relate(
@@ -11,7 +11,7 @@ def relate(
     min_support: int = 20,
     q: float = 0.05,
     min_lift: float = 2.0,
-    most_partners: int | None = None,
+    most_partners: MaybeInt = None,
     device: Device = None,
 ) -> None:
     """Encode the patches of CACHE once and write what they say of the concepts of MODEL.
@@ -19,6 +19,8 @@ def relate(
     That is MODEL/evidence (which concepts fire together, in one image, in and beside each other's regions, and the mean
     features of each), the concept graph, and the strongest patches of each concept. Several processes share the images:
     torchrun --nproc-per-node 2 -m insight relate ...
+
+    Example: insight relate model model-cache
 
     Args:
         threshold: A concept's parents are those active on this share of its own (activation-weighted) patches.
@@ -30,12 +32,15 @@ def relate(
     """
     import os
 
-    from ..cache import FeatureCache
     from ..models import own_folder
+
+    folder = own_folder(model)  # that there is none is said before torch is loaded
+
+    from ..cache import FeatureCache
     from ..pipeline import relate_concepts
 
     graph = relate_concepts(
-        own_folder(model),
+        folder,
         FeatureCache.open(cache),
         threshold=threshold,
         min_support=min_support,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from .options import Device, ReadModel, pick_device
+from .options import Device, MaybeFile, MaybeFloat, MaybeFolder, MaybeInt, MaybeText, ReadModel, Templates, pick_device
 
 Photo = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGE", help="A photograph, of any size.")]
 
@@ -14,17 +14,19 @@ def segment(
     model: ReadModel,
     image: Photo,
     /,
-    classes: str | None = None,
-    head: Path | None = None,
-    background: float | None = None,
-    size: int | None = None,
+    classes: MaybeText = None,
+    head: MaybeFolder = None,
+    background: MaybeFloat = None,
+    size: MaybeInt = None,
     upsampling: str = "bilinear",
-    templates: tuple[str, ...] = ("a photo of {}",),
-    json: Path | None = None,
-    png: Path | None = None,
+    templates: Templates = ("a photo of {}",),
+    json: MaybeFile = None,
+    png: MaybeFile = None,
     device: Device = None,
 ) -> None:
     """Say which class each pixel of a photo is of, and why. Without a file to write, shares and reasons are printed.
+
+    Example: insight segment small photo.jpg --classes "sky,tree,car|bus" --png classes.png
 
     Args:
         classes: Names of the classes, with commas between: "sky,boat,water". A class may have several words, of which
@@ -39,19 +41,31 @@ def segment(
     """
     from sae.errors import InsightError
 
-    from ..data.place import FILE, found_at
-    from ..heads import ConceptSegmenter
-    from ..model import ConceptModel
+    from ..models import model_folder
+    from .inputs import check_at_least, check_photos, check_within
+    from .outputs import check_file
 
     if (classes is None) == (head is None):
         given = "neither" if head is None else "both"
         raise InsightError(f'expected --classes "sky,boat,water" or --head FOLDER, found {given}')
-    if (found := found_at(image)) != FILE:
-        raise InsightError(f"{image}: expected a photo, found {found}; check the path")
-    loaded = ConceptModel.from_pretrained(model, device=pick_device(device))
+    check_within(0, 1, background=background)
+    check_at_least(1, size=size)
+    check_file("--json", json, ".json")
+    check_file("--png", png, ".png")
+    check_photos([image])
+    words = {} if classes is None else _words(classes)
+    if len(words) == 1 and "" not in words and background is None:
+        raise InsightError("--classes: expected at least two, or --background too, found one: all pixels would be it")
+
+    folder = model_folder(model)  # that there is none is said before torch is loaded
+
+    from ..heads import ConceptSegmenter
+    from ..model import ConceptModel
+
+    loaded = ConceptModel.from_pretrained(folder, device=pick_device(device))
     settings: dict[str, Any] = {"background": background, "size": size, "upsampling": upsampling}
     if head is None:
-        segmenter = ConceptSegmenter(loaded, _words(classes or ""), templates=templates, **settings)
+        segmenter = ConceptSegmenter(loaded, words, templates=templates, **settings)
     else:
         defaults = {"background": None, "size": None, "upsampling": "bilinear"}
         given_settings = {name: value for name, value in settings.items() if value != defaults[name]}

@@ -1,6 +1,5 @@
 """`insight train`: a dictionary of concepts from a feature cache, or from images that are encoded on the way."""
 
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -9,7 +8,7 @@ from sae.config import Selection
 from sae.monitor import Monitor
 
 from ..defaults import LR
-from .options import Device, pick_device
+from .options import BackboneName, Device, Flag, Folder, MaybeInt, pick_device
 
 Features = Annotated[
     tyro.conf.Positional[str],
@@ -20,18 +19,18 @@ Features = Annotated[
 def train(
     cache: Features,
     /,
-    out: Path,
-    stream: bool = False,
-    backbone: str = "small",
-    concepts: int | None = None,
-    k: int | None = None,
-    level_k: tuple[int, ...] = (),
-    steps: int | None = None,
+    out: Folder,
+    stream: Flag = False,
+    backbone: BackboneName = "small",
+    concepts: MaybeInt = None,
+    k: MaybeInt = None,
+    level_k: Annotated[tuple[int, ...], tyro.conf.arg(metavar="INT...", help_behavior_hint="")] = (),
+    steps: MaybeInt = None,
     batch_size: int = 4096,
     lr: float = LR,
     seed: int = 0,
     selection: Selection = "batch_topk",
-    monitor: Monitor | None = None,
+    monitor: Annotated[Monitor | None, tyro.conf.arg(help_behavior_hint="")] = None,
     device: Device = None,
 ) -> None:
     """Train a sparse autoencoder whose latents are the concepts (Matryoshka) on the patches of CACHE.
@@ -41,6 +40,8 @@ def train(
 
     Checkpoints lie in OUT/checkpoint; a killed run goes on exactly where it stopped when the same command is given
     again. Several processes share the work: torchrun --nproc-per-node 2 -m insight train ...
+
+    Example: insight train model-cache --out model
 
     Args:
         out: Folder to write the model to.
@@ -54,8 +55,18 @@ def train(
         lr: Learning rate of Adam.
         seed: Seed of the initial weights and of the order of patches.
         selection: Which concepts are active on a patch; see docs/sae.md.
-        monitor: Where else the log goes, if it is installed.
+        monitor: Where else the log goes, if it is installed (default: to OUT/training.jsonl alone).
     """
+    from .inputs import check_at_least, check_positive, check_within
+    from .outputs import OF_MODEL, check_folder
+
+    check_at_least(1, concepts=concepts, k=k, steps=steps, batch_size=batch_size)
+    check_at_least(0, seed=seed)
+    check_positive(lr=lr)
+    if concepts is not None:
+        check_within(1, concepts, k=k)
+    check_folder("--out", out, own=OF_MODEL, what="a model")
+
     import torch
 
     from sae.distributed import local_device

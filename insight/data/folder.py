@@ -95,14 +95,17 @@ class ImageFolder:
 
         `InsightError` when there is no such folder, a part of it cannot be listed, or no file in it is called an image.
         """
+        self.require_images()
+        return sorted(self._walk())
+
+    def require_images(self) -> None:
+        """`InsightError` when there is no such folder, or no file in it is called an image; the first one will do."""
         if (found := found_at(self.path)) != FOLDER:
             raise InsightError(f"{self.path}: expected a folder of images, found {found}; check the path")
-        ids = sorted(self._walk())
-        if not ids:
+        if next(self._walk(), None) is None:
             raise InsightError(
                 f"{self.path}: expected images, found no file with a suffix such as .jpg or .png in it or below it"
             )
-        return ids
 
     def label(self, id: str) -> str | None:
         """The label of an image: the first subfolder on the way to it, None when it lies in the folder itself."""
@@ -123,8 +126,7 @@ class ImageFolder:
         path = self.masks / f"{_stem(id)}.png"
         return partial(decode_mask, path, str(path), len(self.classes)) if found_at(path) == FILE else None
 
-    def _walk(self) -> list[str]:
-        found = []
+    def _walk(self) -> Iterator[str]:
         entered = set()  # (device, inode): a link that leads upwards must not go round for ever
         for folder, folders, files in os.walk(self.path, onerror=_unlistable, followlinks=True):
             status = Path(folder).stat()
@@ -136,8 +138,7 @@ class ImageFolder:
             inside = Path(folder).relative_to(self.path)
             for name in files:
                 if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                    found.append(_text((inside / name).as_posix()))
-        return found
+                    yield _text((inside / name).as_posix())
 
 
 def _unlistable(error: OSError) -> None:

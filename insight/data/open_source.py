@@ -40,11 +40,13 @@ def open_source(
     of that name; nothing is downloaded unless `download=True` is there. `hf:NAME?split=test&config=...&image=COLUMN
     &label=COLUMN&mask=COLUMN&streaming=True` names a dataset of the hub or a local path. `voc:ROOT?split=train`
     and the other layouts (`insight.data.layouts`) know their own masks and classes. `InsightError` for a word that is
-    none of these, and when the source cannot be opened.
+    none of these, and when the source cannot be opened, has no image or lacks a tar.
     """
     found = found_at(spec) if spec else NOTHING
     if found == FOLDER:
-        return ImageFolder(spec, masks=masks, classes=classes, splits=splits)
+        folder = ImageFolder(spec, masks=masks, classes=classes, splits=splits)
+        folder.require_images()
+        return folder
     if masks is not None or splits:
         option = "masks" if masks is not None else "splits"
         raise InsightError(f"{spec}: {option} given apart go with a folder of images only, and this is no folder")
@@ -57,7 +59,9 @@ def open_source(
     if Path(spec).suffix.lower() in SUFFIXES and not is_url(spec):
         return ImageList(spec, classes=classes)
     if is_url(spec) or spec.endswith(".tar") or ("{" in spec and ".tar" in spec):
-        return TarShards(spec, classes=classes)
+        tars = TarShards(spec, classes=classes)
+        next(tars.parts(1))  # one that is missing is said now
+        return tars
     raise InsightError(f"{spec}: {EXPECTED}; found {'a file of another kind' if found == FILE else found}")
 
 

@@ -59,7 +59,10 @@ def write_head(
 def read_head(folder: Path) -> StoredHead:
     """Read both files; `InsightError` names the one that is missing, damaged or something else."""
     if not (folder / _FACTS).exists():
-        raise InsightError(f"{folder}: expected the folder of a head with {_FACTS}, found none; insight classify fit")
+        raise InsightError(
+            f"{folder}: expected the folder of a head with {_FACTS}, found none; `insight classify fit` makes one, and"
+            " a model classifies with --classes"
+        )
     facts = read_json(folder / _FACTS)
     found = (facts.get("format"), facts.get("format_version")) if isinstance(facts, dict) else (None, None)
     if found != (FORMAT, VERSION):

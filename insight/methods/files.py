@@ -53,7 +53,10 @@ def load_method(
 
     folder = Path(folder)
     if not (folder / FACTS).exists():
-        raise InsightError(f"{folder}: expected the folder of a method with {FACTS}, found none; insight finetune")
+        raise InsightError(
+            f"{folder}: expected the folder of a fine-tuned model with {FACTS}, found none; make one by"
+            " `insight finetune`"
+        )
     facts = read_json(folder / FACTS)
     found = (facts.get("format"), facts.get("format_version")) if isinstance(facts, dict) else (None, None)
     if found != (FORMAT, VERSION):

@@ -78,6 +78,8 @@ def name_concepts(
     listed = None if attributes is None else load_phrases(attributes)
     if not 0 <= min_confidence <= 1:
         raise InsightError(f"min_confidence is a probability: expected 0 to 1, found {min_confidence}")
+    if not math.isfinite(prior):
+        raise InsightError(f"prior: expected a number, found {prior}")
     config = read_config(folder)
     if not (folder / "relations.npz").exists():
         raise InsightError(f"{folder}: has no relations.npz yet; run `insight relate {folder} CACHE`")

@@ -38,11 +38,11 @@ def train_dictionary(
     `concepts` defaults to `fitting_size`, `k` to 8 or the sum of `level_k`, `steps` to three passes over the features,
     at least 1,000 steps.
     """
-    n_concepts = concepts or fitting_size(features.n_tokens)
-    config = SaeConfig(
-        dim=features.dim, n_concepts=n_concepts, k=k or sum(level_k) or K, selection=selection, level_k=level_k
-    )
-    steps = steps or max(FEWEST_STEPS, -(-PASSES * features.n_tokens // batch_size))
+    n_concepts = fitting_size(features.n_tokens) if concepts is None else concepts
+    k = (sum(level_k) or K) if k is None else k
+    config = SaeConfig(dim=features.dim, n_concepts=n_concepts, k=k, selection=selection, level_k=level_k)
+    if steps is None:
+        steps = max(FEWEST_STEPS, -(-PASSES * features.n_tokens // max(batch_size, 1)))
     settings = TrainConfig(
         steps=steps, batch_size=batch_size, lr=lr, seed=seed, decay_steps=int(SHARE_OF_DECAY * steps)
     )

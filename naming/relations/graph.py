@@ -185,7 +185,8 @@ class ConceptGraph:
         low, high = self.offsets[self.synonyms[child]], self.offsets[self.synonyms[child] + 1]
         found = np.flatnonzero(self.parent_ids[low:high] == self.synonyms[parent])
         if not len(found):
-            raise InsightError(f"concept {parent} is no parent of concept {child}; parents(...) lists those it has")
+            known = ", ".join(map(str, self.parents(child).tolist())) or "none"
+            raise InsightError(f"concept {parent} is no parent of concept {child}; its parents are {known}")
         return self.edge_at(int(low + found[0]))
 
     def edge_at(self, row: int) -> Edge:

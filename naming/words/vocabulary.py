@@ -72,7 +72,7 @@ class Vocabulary:
             raise InsightError("Vocabulary.embed: expected phrases, found none")
         if not templates or not all("{}" in template for template in templates):
             raise InsightError(
-                f"Vocabulary.embed: expected {{}} for the phrase in each template, found {list(templates)}"
+                f"templates: expected {{}} for the phrase in each template, found {list(templates)}"
             )
         if cache is None:
             return cls(words.phrases, _embed(words, encode_text, templates, None, progress), torch.tensor(words.zipf))

@@ -96,7 +96,9 @@ def test_a_photo_and_a_patch_of_the_cache_are_nearest_to_themselves(
     assert "1.000  03.png  row 1, column 2, " in capsys.readouterr().out
 
 
-def test_what_was_found_is_drawn_with_regions_framed(place: Path, tmp_path: Path) -> None:
+def test_what_was_found_is_drawn_with_regions_framed(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sizes = []
     for top in ("4", "7"):
         find(place, "a duck", "--regions", "--top", top, "--png", str(tmp_path / "found.png"))
@@ -105,15 +107,16 @@ def test_what_was_found_is_drawn_with_regions_framed(place: Path, tmp_path: Path
             sizes.append(picture.size)
     assert sizes[0][0] == sizes[1][0]
     assert sizes[0][1] < sizes[1][1]  # a second row
-    find(place, "--concept", "3", "--png", str(tmp_path / "other.png"), "--photos", str(tmp_path))  # no photos there
-    assert (tmp_path / "other.png").is_file()
+    elsewhere = "--png", str(tmp_path / "other.png"), "--photos", str(tmp_path)
+    assert "found none of them" in fails(place, capsys, "--concept", "3", *elsewhere)
+    assert not (tmp_path / "other.png").exists()
 
 
 def test_bad_questions_end_in_one_line(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "expected one thing to look for" in fails(place, capsys)
     assert "expected one thing to look for" in fails(place, capsys, "a duck", "--concept", "3")
     assert "found 'wort 3'; there is word 3" in fails(place, capsys, "--concept", "wort 3")
-    assert "nowhere.png: no such file" in fails(place, capsys, "--like", str(tmp_path / "nowhere.png"))
+    assert "nowhere.png: expected a photo" in fails(place, capsys, "--like", str(tmp_path / "nowhere.png"))
     assert "expected at most 100 hits in a picture" in fails(
         place, capsys, "a duck", "--top", "101", "--png", str(tmp_path / "a.png")
     )

@@ -1,6 +1,7 @@
 """`insight finetune` and `insight attribute`: labelled photos in, a folder that predicts and is explained."""
 
 import csv
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -43,6 +44,7 @@ def paths(tmp_path: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -
         writer = csv.writer(file)
         writer.writerow(["photo", "warm light", "cold light"])
         writer.writerows([f"{name}{n}", int(name[0] == "r"), int(name[0] == "b")] for name in COLOURS for n in range(8))
+    importlib.import_module("insight.model")  # so that it is not imported first while this stands in for its encoder
     monkeypatch.setattr("insight.backbones.load", lambda name, device="cpu": backbone)
     monkeypatch.setattr("insight.methods.files.load_backbone", lambda name, device="cpu": backbone)
     return tmp_path
@@ -123,7 +125,7 @@ def test_bad_input_is_one_line_that_says_what_to_do(paths: Path, capsys: pytest.
     photo = str(paths / "photos" / "red_thing" / "red_thing0.png")
     cases = {
         "found 'blue_thing'": ["finetune", "coop", photos, "--out", out, "--bank", str(wrong_bank)],
-        "expected at least 1 descriptor": ["finetune", "xcoop", photos, "--out", out],
+        "xcoop needs concepts of each class": ["finetune", "xcoop", photos, "--out", out],
         "choose another": ["finetune", "coop", photos, "--out", str(paths / "other")],
         "expected a split 'no'": ["finetune", "coop", photos, "--out", out, *bank, "--split", "no"],
         "0 or 1": ["finetune", "ecor", photos, "--out", out, *bank, "--gold", str(gold)],

@@ -22,7 +22,8 @@ def read_gold(path: Path, bank: ConceptBank) -> dict[str, Bool[Tensor, " R"]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             head, *lines = list(csv.reader(file)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InsightError(f"{path}: expected a CSV file of photos and concepts, found none ({error})") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InsightError(f"{path}: expected a CSV file of photos and concepts, found none ({reason})") from None
     if len(head) < 2:
         raise InsightError(f"{path}: expected a column of photos and one a concept, found {len(head)} columns")
     try:
