@@ -3,10 +3,13 @@
 Of an image only the strongest patch counts: thirty neighbours in one photo would say nothing about a concept.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -54,22 +57,63 @@ def save_examples(path: Path, examples: Mapping[int, Sequence[Example]]) -> None
         pq.write_table(pa.table(columns, schema=SCHEMA), temporary)
 
 
+class ExampleTable:
+    """The examples of all concepts, held as columns: one concept's are made into `Example`s when they are asked for."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table.sort_by([("concept", "ascending"), ("rank", "ascending")]).combine_chunks()
+        self._concept = self._table["concept"].to_numpy()
+
+    @classmethod
+    def read(cls, path: Path) -> ExampleTable:
+        """Read what `save_examples` wrote; `InsightError` for anything else."""
+        return cls(_read_table(path))
+
+    def __getitem__(self, concept: int) -> list[Example]:
+        """Of one concept, strongest first; none where it never fires."""
+        start, stop = np.searchsorted(self._concept, [concept, concept + 1]).tolist()
+        rows = self._table.slice(start, stop - start).to_pylist()
+        return [Example(row["image"], row["row"], row["column"], row["activation"]) for row in rows]
+
+    def count(self, concepts: int) -> np.ndarray:
+        """int64 [concepts]: how many each has."""
+        inside = self._concept[(self._concept >= 0) & (self._concept < concepts)]
+        return np.bincount(inside, minlength=concepts)
+
+    def images(self, most: int) -> list[str]:
+        """Ids of at most so many images, out of all of the table."""
+        step = max(1, len(self._table) // most)
+        return list(dict.fromkeys(self._table["image"][::step].to_pylist()))[:most]
+
+
 def load_examples(path: Path, concepts: Iterable[int]) -> dict[int, list[Example]]:
     """The examples of some concepts, strongest first; a concept that never fires has an empty list."""
     wanted = list(concepts)
+    table = _read_table(path)
+    held = ExampleTable(table.filter(pc.is_in(table["concept"], value_set=pa.array(wanted, pa.int32()))))
+    return {concept: held[concept] for concept in wanted}
+
+
+def strongest(examples: Iterable[Example]) -> list[Example]:
+    """Examples of concepts that are shown as one: the strongest first, one an image."""
+    kept: dict[str, Example] = {}
+    for example in sorted(examples, key=lambda example: -example.activation):
+        kept.setdefault(example.image, example)
+    return list(kept.values())
+
+
+def _read_table(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path)
+    except FileNotFoundError:
+        raise InsightError(f"{path}: no such file; run `insight relate` again") from None
     except (OSError, pa.ArrowInvalid) as error:
         raise InsightError(
             f"{path}: expected a Parquet table of examples, found {error}; run `insight relate` again"
         ) from None
     if not table.schema.equals(SCHEMA):
         raise InsightError(f"{path}: expected columns {', '.join(SCHEMA.names)}; run `insight relate` again")
-    table = table.filter(pc.is_in(table["concept"], value_set=pa.array(wanted, pa.int32())))
-    found: dict[int, list[Example]] = {concept: [] for concept in wanted}
-    for row in table.sort_by([("concept", "ascending"), ("rank", "ascending")]).to_pylist():
-        found[row["concept"]].append(Example(row["image"], row["row"], row["column"], row["activation"]))
-    return found
+    return table
 
 
 def crop(photo: Image.Image, view: CentreSquare, grid: tuple[int, int], example: Example, pixels: int) -> Image.Image:

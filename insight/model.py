@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from .backbones import Backbone, DenseFeatures
 from .backbones import load as load_backbone
 from .concept import Concept, load_concepts
 from .data.decode import decode, to_rgb
-from .edits import Edits
+from .edits import Applied, Edits
 from .edits.shown import shown_as, shown_codes, shown_scores
 from .embeddings import load_embeddings
 from .explanation import ConceptEvidence, Explanation
@@ -41,6 +41,21 @@ if TYPE_CHECKING:
 PHOTO_PIXELS = 640
 NOT_SHARED = ["checkpoint/*", "evidence/*", "*.part", "*.lock"]
 """What of a model's folder stays at home. The evidence is many times the rest, and explaining and naming do without."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPhoto:
+    """A photo that the encoder has seen, so that it need not look again: made by `ConceptModel.encode_photo`.
+
+    `source`: its path, or "image"; `view`: its centre square, at most 640 pixels wide; `codes` [h·w, m]: the concepts
+    of its patches before edits, on the CPU; `features`: what they came from; `fvu`: as of `Explanation`.
+    """
+
+    source: str
+    view: Image.Image = field(repr=False)
+    codes: SparseCodes = field(repr=False)
+    features: DenseFeatures = field(repr=False)
+    fvu: float
 
 
 class ConceptModel:
@@ -125,12 +140,11 @@ class ConceptModel:
         return self.sae.encode(features.patches.flatten(0, 1).float()), features
 
     @torch.no_grad()
-    def explain(self, image: Path | str | Image.Image, *, top: int | None = 20) -> Explanation:
-        """Which concepts a photo holds, where, and what they belong to: its `top` strongest (None: all).
+    def encode_photo(self, image: Path | str | Image.Image) -> EncodedPhoto:
+        """See a photo once; `explain` and `ConceptClassifier.explain` take what comes out in its place.
 
         `image` is a path or a PIL image of any mode; `insight.data.decode` says what becomes of transparency, 16 bits
-        and the like, and `BadImage` (an `InsightError`) is raised where there is no picture. The backbone sees the
-        photo's centre square, and so do the maps.
+        and the like, and `BadImage` (an `InsightError`) is raised where there is no picture.
         """
         source = "image" if isinstance(image, Image.Image) else str(image)
         photo = to_rgb(image, source) if isinstance(image, Image.Image) else decode(Path(image))
@@ -138,8 +152,19 @@ class ConceptModel:
         codes, features = self.encode(transform(photo)[None])
         side = min(PHOTO_PIXELS, *photo.size)
         view = photo.resize((side, side), Image.Resampling.LANCZOS, box=transform.box(*photo.size))
+        fvu = self._fvu(features.patches[0].float(), codes)
+        return EncodedPhoto(source, view, codes.to("cpu"), features, fvu)
 
-        shown = shown_codes(codes, self._shown_as)
+    @torch.no_grad()
+    def explain(self, image: Path | str | Image.Image | EncodedPhoto, *, top: int | None = 20) -> Explanation:
+        """Which concepts a photo holds, where, and what they belong to: its `top` strongest (None: all).
+
+        `image`: as of `encode_photo`, or what that returned. The backbone sees the photo's centre square, and so do
+        the maps.
+        """
+        encoded = image if isinstance(image, EncodedPhoto) else self.encode_photo(image)
+        features = encoded.features
+        shown = self.shown(encoded.codes)
         peaks = shown.max_by_group(torch.zeros(shown.n, dtype=torch.int64, device=shown.device), 1)
         order = peaks.activations.argsort(descending=True, stable=True)[:top]
         maps = _maps(shown, peaks.concepts[order], features.grid)
@@ -148,15 +173,25 @@ class ConceptModel:
         )
         named = {c for item in evidence for c in (item.id, *item.parents, *item.children)}
         return Explanation(
-            image=source,
+            image=encoded.source,
             backbone=self.config["backbone"]["name"],
             grid=features.grid,
-            fvu=self._fvu(features.patches[0].float(), codes),
+            fvu=encoded.fvu,
             concepts=evidence,
-            photo=view,
+            photo=encoded.view,
             names={c: self.concepts[c].title for c in sorted(named)},
             description=self.config["backbone"]["description"],
         )
+
+    def shown(self, codes: SparseCodes) -> SparseCodes:
+        """Codes as they are shown after edits: merged concepts as one, hidden ones not at all."""
+        return shown_codes(codes, self._shown_as)
+
+    def apply(self, edited: Applied) -> None:
+        """Show other edits from now on (`Edits.applied`), in place of those applied so far; no weights are read."""
+        self.concepts = list(edited.concepts)
+        self.relations = replace(edited.relations, titles=tuple(concept.title for concept in self.concepts))
+        self.__dict__.pop("_shown_as", None)
 
     def scorer(self, texts: Sequence[str], templates: Sequence[str] = TEMPLATES) -> Scorer:
         """How much a photo's concepts speak for each text: the logit of `ConceptClassifier.zero_shot`, differentiable
@@ -183,6 +218,11 @@ class ConceptModel:
     @cached_property
     def _shown_as(self) -> Int64[Tensor, " m"]:
         return shown_as(self.concepts)
+
+    def _repr_html_(self) -> str:
+        from .render.notebook import model_html
+
+        return model_html(self)
 
     def _evidence(self, concept: int, heat: np.ndarray) -> ConceptEvidence:
         entry = self.concepts[concept]

@@ -40,7 +40,7 @@ from .text_head import TextHead
 
 if TYPE_CHECKING:
     from ..attribution import Scorer
-    from ..model import ConceptModel
+    from ..model import ConceptModel, EncodedPhoto
     from .class_explanation import ClassExplanation
 
 WITH_MEAN = ("mean", "max+mean")
@@ -73,15 +73,21 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
         scale: what a feature is divided by before it is penalised ("sqrt", "std", "max" or None).
         validation: share of each class that alpha="auto" holds out.
         random_state: of that choice.
-        tol, max_iter: of the solver.
+        tol: of the solver.
+        max_iter: of the solver.
         templates: texts around a class's name, {} for it.
         temperature: of logits from text: cosines are divided by it.
 
     Attributes:
-        classes_: the classes, sorted. coef_ [C, F] and intercept_ [C]: of two classes one row, which speaks for the
-        second. n_features_in_: F. alpha_: the penalty. path_: `AccuracyPath` behind alpha="auto", else None. text_: the
-        `TextHead` of `zero_shot` and prior="text", else None. n_iter_: of the solver. converged_: whether it came to
-        the optimum.
+        classes_: the classes, sorted.
+        coef_: weights [C, F]; of two classes one row, which speaks for the second.
+        intercept_: [C], likewise.
+        n_features_in_: F.
+        alpha_: the penalty.
+        path_: `AccuracyPath` behind alpha="auto", else None.
+        text_: the `TextHead` of `zero_shot` and prior="text", else None.
+        n_iter_: of the solver.
+        converged_: whether it came to the optimum.
     """
 
     def __init__(
@@ -161,17 +167,19 @@ class ConceptClassifier(Interventions, ClassifierMixin, BaseEstimator):
         numbers = self._predicted(rows) if target is None else np.broadcast_to(self._numbers(target), rows.shape[0])
         return head.contributions(rows, numbers)
 
-    def explain(self, image: Path | str | Image.Image, target: Any = None) -> ClassExplanation:
+    def explain(self, image: Path | str | Image.Image | EncodedPhoto, target: Any = None) -> ClassExplanation:
         """Why a photo is of a class (default: the predicted one): each concept's exact share, its map, what suffices.
 
-        `insight.heads.class_explanation` says what is in it. `InsightError` without a model, for a class that is none
-        of `classes_` and for what is no photo.
+        `image`: a photo, or what `ConceptModel.encode_photo` made of it. `insight.heads.class_explanation` says what is
+        in the answer. `InsightError` without a model, for a class that is none of `classes_` and for what is no photo.
         """
+        from ..model import EncodedPhoto
         from .explaining import explain_photo
 
-        head = self._head()
+        head, model = self._head(), self._model("explaining a photo")
         number = None if target is None else int(self._numbers(target)[0])
-        return explain_photo(self._model("explaining a photo"), head, self.pooling, self.classes_, image, number)
+        photo = image if isinstance(image, EncodedPhoto) else model.encode_photo(image)
+        return explain_photo(model, head, self.pooling, self.classes_, photo, number)
 
     def scorer(self, texts: Sequence[str]) -> Scorer:
         """The logits of some of `classes_`, differentiable in the features of photos; of two classes the log-odds of

@@ -1,25 +1,21 @@
-"""From a photo and a head to why the head decides as it does: the photo encoded once, its concepts weighed."""
+"""From an encoded photo and a head to why the head decides as it does: its concepts weighed."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from sae import SparseCodes
 
 from ..edits.shown import shown_codes
-from ..model import PHOTO_PIXELS
-from .activations import load_photo
 from .class_explanation import ClassExplanation, Contribution, Term
 from .head import Head, class_rows, predicted
 from .pooling import Pooling, pool
 
 if TYPE_CHECKING:
     from ..concept import Concept
-    from ..model import ConceptModel
+    from ..model import ConceptModel, EncodedPhoto
 
 
 def explain_photo(
@@ -27,17 +23,11 @@ def explain_photo(
     head: Head,
     pooling: Pooling,
     classes: np.ndarray,
-    image: Path | str | Image.Image,
+    photo: EncodedPhoto,
     target: int | None,
 ) -> ClassExplanation:
     """The explanation of class number `target` (None: the one that is predicted)."""
-    photo = load_photo(image)
-    transform = model.backbone.transform
-    codes, features = model.encode(transform(photo)[None])
-    codes = codes.to("cpu")
-    side = min(PHOTO_PIXELS, *photo.size)
-    view = photo.resize((side, side), Image.Resampling.LANCZOS, box=transform.box(*photo.size))
-
+    codes, grid = photo.codes, photo.features.grid
     used, values, weights, intercept = head.of_photo(pool(codes, codes.n, pooling).to_scipy())
     concept = used % head.n_concepts
     shown = np.array([_target(entry) for entry in model.concepts])
@@ -49,7 +39,7 @@ def explain_photo(
     number = int(predicted((effects.sum(0) + intercept)[None])[0]) if target is None else target
     row, sign = (int(part[0]) for part in class_rows(np.array([number]), len(intercept)))
     names = pooling.split("+")
-    maps = _maps(codes, shown, active, features.grid)
+    maps = _maps(codes, shown, active, grid)
     contributions = []
     for k in np.argsort(-np.abs(effects[:, row]), kind="stable"):
         mine = [i for i in np.flatnonzero(place == k) if weights[row, i]]
@@ -73,13 +63,13 @@ def explain_photo(
             )
         )
     return ClassExplanation(
-        image="image" if isinstance(image, Image.Image) else str(image),
+        image=photo.source,
         classes=tuple(classes.tolist()),
         target=classes.tolist()[number],
         contributions=tuple(contributions),
         intercept=float(sign * intercept[row]),
-        grid=features.grid,
-        photo=view,
+        grid=grid,
+        photo=photo.view,
         active=tuple(active.tolist()),
         titles=tuple(_title(model.concepts[i]) for i in active),
         effects=effects,

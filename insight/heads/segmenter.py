@@ -21,7 +21,7 @@ from naming import TEMPLATES
 from sae import SparseCodes
 from sae.errors import InsightError
 
-from ..backbones import FitPatches, encode_windows
+from ..backbones import DenseFeatures, FitPatches, encode_windows
 from ..edits.shown import shown_as
 from ..upsampling import LEARNED
 from ..upsampling.to_pixels import Upsampler
@@ -55,7 +55,8 @@ class ConceptSegmenter:
         background: None: every pixel gets a class; else the probability (0 to 1) below which a pixel is background.
         size: short side in pixels that a photo is seen at, its shape kept (None: the side of the square the encoder
             was made for). Larger shows more detail and takes more windows.
-        window, stride: side and step of the encoder's windows (None: its own square, half a window).
+        window: side of the encoder's windows in pixels (None: its own square).
+        stride: step from one window to the next (None: half a window).
         upsampling: "bilinear", "jbu" or what else `insight.upsampling.upsample` takes.
 
     `InsightError` for classes that are empty or collide, and settings out of range.
@@ -121,16 +122,18 @@ class ConceptSegmenter:
         return torch.from_numpy(logits)
 
     @torch.no_grad()
-    def predict(self, image: Path | str | Image.Image) -> Segmentation:
+    def predict(self, image: Path | str | Image.Image, features: DenseFeatures | None = None) -> Segmentation:
         """The classes of a photo: a path, or a PIL image of any mode (`insight.data.decode` says what becomes of it).
 
+        features: of the whole photo, where they are there already; the encoder does not run then.
         `BadImage` where there is no picture, `InsightError` for one so long and thin that it does not fit into memory.
         """
         head = self.head
         photo = load_photo(image)
-        backbone = self.model.backbone
-        fitted = FitPatches(self.size or backbone.image_size, backbone.patch)(photo)
-        features = encode_windows(backbone, fitted.to(self.model.device), self.window, self.stride)
+        if features is None:
+            backbone = self.model.backbone
+            fitted = FitPatches(self.size or backbone.image_size, backbone.patch)(photo)
+            features = encode_windows(backbone, fitted.to(self.model.device), self.window, self.stride)
         codes = self.model.sae.encode(features.patches[0].float())
         return Segmentation(
             image="image" if isinstance(image, Image.Image) else str(image),
@@ -210,7 +213,7 @@ class ConceptSegmenter:
 
         return load_segmenter(cls, Path(folder), model, settings)
 
-    @cached_property
+    @property
     def _titles(self) -> tuple[str | None, ...]:
         """What each concept is shown as; None for those that an edit hides."""
         concepts = self.model.concepts
