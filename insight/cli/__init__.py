@@ -75,6 +75,7 @@ ABOUT = (
 FIRST_STEPS = {
     "insight explain photo.jpg --html photo.html": "the concepts of a photo, by a model that comes with the package",
     "insight demo --out demo": "photographs, a model of them and a report to look at, in a few minutes",
+    "insight explore demo/model": "its concepts, their graph and your photos in the browser",
     "insight build photos --out model": "a model of photographs of your own",
     "insight explain model photo.jpg --html photo.html": "a photo, explained by it",
 }

@@ -6,20 +6,23 @@ from typing import Annotated
 import tyro
 
 from ..defaults import MODEL
-from .options import Device, ReadModel, pick_device
+from .options import Device, MaybeInt, MaybeModel, pick_device
 
-Port = Annotated[int | None, tyro.conf.arg(metavar="N", help="Port (default: 7860, or the next one that is free).")]
-Open = Annotated[bool, tyro.conf.arg(name="open", help="Open the page in a browser.")]
+Images = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|CACHE", help_behavior_hint="")]
+Heads = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER...", help_behavior_hint="")]
+Second = Annotated[str | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint="")]
+Host = Annotated[str, tyro.conf.arg(metavar="ADDRESS")]
+Open = Annotated[bool, tyro.conf.arg(name="open", help_behavior_hint="")]
 
 
 def explore(
-    model: ReadModel = MODEL,
+    model: MaybeModel = MODEL,
     /,
-    images: Path | None = None,
-    heads: tuple[Path, ...] = (),
-    compare: str | None = None,
-    host: str = "127.0.0.1",
-    port: Port = None,
+    images: Images = None,
+    heads: Heads = (),
+    compare: Second = None,
+    host: Host = "127.0.0.1",
+    port: MaybeInt = None,
     open_page: Open = False,
     device: Device = None,
 ) -> None:
@@ -27,12 +30,16 @@ def explore(
 
     The page is served from this machine alone, and nothing leaves it; Ctrl-C ends it.
 
+    Example: insight explore model --images cache --heads head
+
     Args:
         images: Folder of the photographs the model was built from, or a feature cache of any photographs (default: the
             cache that `insight build` or `insight demo` left beside the model).
         heads: Folders of classifiers or segmenters of MODEL, to classify and segment with.
         compare: A second model: its folder, or `small`.
         host: Address to answer at. Any but 127.0.0.1 lets others on the network in, and they can edit the model.
+        port: Port to answer at (default: 7860, or the next one that is free).
+        open_page: Open the page in a browser.
     """
     import os
     import sys

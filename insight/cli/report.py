@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 import tyro
 
 from ..defaults import MODEL
-from .options import Device, MaybeFolder, ReadModel, pick_device
+from .options import Device, MaybeFolder, MaybeModel, pick_device
 
 Form = Literal["html", "png", "json"]
 Chosen = Annotated[Form | None, tyro.conf.arg(name="format", help_behavior_hint="")]
@@ -15,7 +15,7 @@ Heads = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER...", help_beha
 
 
 def report(
-    model: ReadModel = MODEL,
+    model: MaybeModel = MODEL,
     /,
     *,
     out: File,

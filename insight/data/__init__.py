@@ -1,7 +1,7 @@
 """Where images come from: folders, lists, tar shards, datasets of other packages, and the photos of the demo."""
 
 from .decode import BadImage, decode, decode_bytes
-from .folder import ImageFolder
+from .folder import ImageFolder, find_photo
 from .huggingface import HuggingFaceSet
 from .image_list import ImageList
 from .masks import class_map
@@ -22,5 +22,6 @@ __all__ = [
     "class_map",
     "decode",
     "decode_bytes",
+    "find_photo",
     "open_source",
 ]

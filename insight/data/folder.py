@@ -17,7 +17,7 @@ from PIL import Image
 
 from sae.errors import InsightError
 
-from .decode import decode
+from .decode import BadImage, decode
 from .masks import decode_mask, read_classes
 from .place import FILE, FOLDER, found_at
 from .source import Item
@@ -167,3 +167,17 @@ def _read_splits(lists: Mapping[str, Path | str]) -> dict[str, str]:
 def _text(name: str) -> str:
     """A file name as text that every format can hold; bytes that are not UTF-8 become \\xNN escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def find_photo(folder: Path, image: str) -> Image.Image | None:
+    """The photo of an image by its id in a folder; None where none is there, or none that can be read.
+
+    Ids come from files that others may have written: one that leads out of the folder finds nothing.
+    """
+    inside = PurePosixPath(image)
+    if inside.is_absolute() or ".." in inside.parts or not (folder / inside).is_file():
+        return None
+    try:
+        return decode(folder / inside)
+    except BadImage:
+        return None

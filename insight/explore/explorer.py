@@ -80,6 +80,8 @@ class Explorer:
             if behind is not None and behind.cache is not None and behind.cache.fingerprint != fingerprint:
                 behind = None
             opened.append(OpenModel(name, behind, device=device, cache_home=cache_home))
+        if compare is not None and opened[0].name == opened[1].name:
+            opened[1].name += " (2)"
         return cls(opened, [open_head(folder, opened[0].model) for folder in heads])
 
     def start(self) -> None:

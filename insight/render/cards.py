@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ..data import decode
+from ..data import find_photo
 from ..examples import Example, crop, load_examples, strongest
 from .page import ConceptCard
 
@@ -23,7 +23,8 @@ def concept_cards(
 ) -> list[ConceptCard]:
     """Cards of some concepts of the model in `folder`, in the order given.
 
-    `photos` is the folder the cache was made from; a photo that is no longer there leaves a gap. A concept that others
+    `photos` is the folder the cache was made from; a photo that is no longer there, or cannot be
+    read, leaves a gap. A concept that others
     were merged into is shown where any of them is strongest.
     """
     wanted = list(concepts)
@@ -35,8 +36,8 @@ def concept_cards(
     for concept in wanted:
         shown = examples[concept][:most]
         for example in shown:
-            if example.image not in opened and (photos / example.image).exists():
-                opened[example.image] = decode(photos / example.image)
+            if example.image not in opened and (photo := find_photo(photos, example.image)) is not None:
+                opened[example.image] = photo
         entry = model.concepts[concept]
         parents, children = model.relations.parents(concept).tolist(), model.relations.children(concept).tolist()
         cards.append(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sae.files import atomic_write
 
-from ..data.decode import decode
+from ..data import find_photo
 
 if TYPE_CHECKING:
     from ..retrieval import Hits
@@ -35,9 +35,8 @@ def draw_found(hits: Hits, photos: Path, path: Path | str) -> None:
         panel.set_axis_off()
     for panel, hit in zip(panels, hits):
         panel.set_title(f"{hit.score:.3f}  {_shorten_left(hit.image, 30)}", fontsize=7, loc="left", parse_math=False)
-        if not (photos / hit.image).is_file():
+        if (photo := find_photo(photos, hit.image)) is None:
             continue
-        photo = decode(photos / hit.image)
         width, height = photo.size
         photo.thumbnail((_PIXELS, _PIXELS))
         panel.imshow(photo, extent=(0, width, height, 0))  # so that boxes are in the photo's own pixels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from PIL import Image
 from sae.errors import InsightError
 
 from ..backbones import CentreSquare
-from ..data import decode
+from ..data import find_photo
 from ..examples import Example, crop, load_examples
 from .percent import percent
 from .sheet import BLUE, CROP, CROPS, GREEN, GREY, ORANGE, Relatives, SheetRow
@@ -55,8 +56,8 @@ def sheet_rows(model: ConceptModel, folder: Path, photos: Path, concepts: Iterab
 
 
 def _crops(examples: Sequence[Example], photos: Path, view: CentreSquare, grid: tuple[int, int]) -> list[Image.Image]:
-    there = [example for example in examples if (photos / example.image).is_file()][:CROPS]
-    return [crop(decode(photos / example.image), view, grid, example, CROP) for example in there]
+    there = ((example, photo) for example in examples if (photo := find_photo(photos, example.image)) is not None)
+    return [crop(photo, view, grid, example, CROP) for example, photo in islice(there, CROPS)]
 
 
 def _relatives(model: ConceptModel, concept: int) -> list[Relatives]:

@@ -51,6 +51,7 @@ export async function call(name, ...data) {
   throw new Problem("the answer was cut off; try again");
 }
 
-export const exampleUrl = (m, id, rank, of = "crop", version = "") =>
+/* `version` changes when the picture may: the browser keeps it until then. */
+export const exampleUrl = (m, id, rank, of, version) =>
   `/api/concepts/${id}/examples/${rank}.jpg?m=${m}&of=${of}&v=${version}`;
 export const photoUrl = photo => `/api/photos/${photo}.jpg`;

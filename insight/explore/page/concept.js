@@ -49,7 +49,7 @@ function examples(concept, m) {
     if (off) return;
     shown.replaceChildren(
       make("img", {
-        src: exampleUrl(m, concept.id, example.rank, "photo"),
+        src: exampleUrl(m, concept.id, example.rank, "photo", app.about.version),
         alt: `Where ${title(concept)} stands in ${example.image}`,
         width: 480,
         height: 480,
@@ -69,7 +69,13 @@ function examples(concept, m) {
           "aria-label": `Show ${example.image} whole`,
           onclick: event => show(example, event.currentTarget),
         },
-        make("img", {src: exampleUrl(m, concept.id, example.rank), alt: "", loading: "lazy", width: 160, height: 160}),
+        make("img", {
+          src: exampleUrl(m, concept.id, example.rank, "crop", app.about.version),
+          alt: "",
+          loading: "lazy",
+          width: 160,
+          height: 160,
+        }),
       ),
     ),
   );

@@ -36,6 +36,7 @@ export async function showConcepts(place) {
     const mine = turn,
       answer = await get("/api/concepts", {...asked, m, offset, limit: PAGE}, signal);
     if (mine !== turn) return;
+    app.about.version = answer.version;
     if (!offset) list.replaceChildren();
     list.append(...answer.items.map(row => card(row)));
     offset += answer.items.length;

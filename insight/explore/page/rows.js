@@ -18,7 +18,13 @@ export const also = row =>
 
 export function crop(row, rank = 0, m = app.m) {
   return rank < row.examples
-    ? make("img", {src: exampleUrl(m, row.id, rank, "crop"), alt: "", loading: "lazy", width: 160, height: 160})
+    ? make("img", {
+        src: exampleUrl(m, row.id, rank, "crop", app.about.version),
+        alt: "",
+        loading: "lazy",
+        width: 160,
+        height: 160,
+      })
     : make("span", {class: "gap", "aria-hidden": "true"});
 }
 

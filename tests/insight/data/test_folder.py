@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from insight.data import BadImage, ImageFolder
+from insight.data import BadImage, ImageFolder, find_photo
 from sae.errors import InsightError
 from tests.insight.data.pictures import check_restarts, colour, everything, picture, write_classes
 
@@ -153,3 +153,16 @@ def test_a_real_set_of_photos_with_masks(tmp_path: Path) -> None:
         mask, image = item.load_mask(), item.load()
         assert mask.shape == (image.height, image.width)
         assert set(np.unique(mask).tolist()) <= set(range(-1, 23))
+
+
+def test_a_photo_is_found_by_its_id_and_none_outside_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    for path in (folder / "a" / "cat.png", tmp_path / "secret.png"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (3, 2), "red").save(path)
+    (folder / "bad.png").write_bytes(b"no photo")
+    found = find_photo(folder, "a/cat.png")
+    assert found is not None
+    assert found.size == (3, 2)
+    for image in ("../secret.png", "a/../../secret.png", str(tmp_path / "secret.png"), "bad.png", "a", "none.png"):
+        assert find_photo(folder, image) is None

@@ -216,7 +216,7 @@ def test_photos_and_templates_that_do_not_fit_are_said() -> None:
         ConceptSegmenter(model, ["sky"], size=400).predict(Image.new("RGB", (2000, 1)))
     with pytest.raises(InsightError, match="multiples of 4"):
         ConceptSegmenter(model, ["sky"], window=7).predict(noise(0))
-    with pytest.raises(InsightError, match="each template"):
+    with pytest.raises(InsightError, match="templates: expected"):
         ConceptSegmenter(model, ["sky"], templates=["a photo"]).predict(noise(0))
     with pytest.raises(InsightError, match="no classes yet"):
         ConceptSegmenter(model).predict(noise(0))
