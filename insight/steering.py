@@ -1,7 +1,7 @@
 """Steering: what the features would be if concepts were stronger, weaker, gone, or there where they were not.
 
 Codes are edited as they lie, entry by entry; features move by what the edit changes of their reconstruction,
-x + (decode(edited) − decode(codes)), so that what the dictionary does not explain stays (specs/insight.md §1.6). Any
+x + (decode(edited) − decode(codes)), so that what the dictionary does not explain stays. Any
 head that takes the backbone's patches takes the edited ones.
 """
 

@@ -1,6 +1,6 @@
 """Archetypal dictionaries: atoms that are mixtures of data points, and so look like data and come out alike every time.
 
-    D = (W C + Λ) e^s        W [m, c] row-stochastic, ‖Λ_i‖ ≤ δ        (RA-SAE, arXiv 2502.12892; specs/insight.md §2)
+    D = (W C + Λ) e^s        W [m, c] row-stochastic, ‖Λ_i‖ ≤ δ        (RA-SAE, arXiv 2502.12892)
 
 C [c, d] are data points or centroids, seen from the decoder bias that training starts from and scaled to a mean norm of
 1: an atom is a direction in the cone over the data's hull there, up to δ. W is the softmax of what is trained, so that

@@ -3,7 +3,7 @@
     L_aux = coefficient · mean_B ‖r - r̂‖² / mean_B ‖r - mean_B r‖²
 
 r = x - x̂ of the whole dictionary, held constant; r̂ is what the d/2 strongest dead latents of each token make of it
-(arXiv 2406.04093, appendix A.2; specs/insight.md §1.3). Only the dead columns are touched. They are dense, and where
+(arXiv 2406.04093, appendix A.2). Only the dead columns are touched. They are dense, and where
 the encode product is screened in bfloat16, so are their products, with float32 sums: this gradient need only point the
 right way.
 """

@@ -57,7 +57,7 @@ def random_prefixes(m: int, count: int, seed: int, step: int) -> list[int]:
     """`count` different rising prefix sizes, the last m: the same for the same seed and step.
 
     The others follow Pareto's law of power 1/2 below m, which favours short ones: a size is s or more with probability
-    s^(-1/2) (Nabeshima, specs/insight.md §2).
+    s^(-1/2) (Nabeshima).
     """
     random = np.random.default_rng([seed % 2**64, step])
     sizes = {m}

@@ -11,7 +11,7 @@ Preset = Literal["cfm", "msae", "patchsae", "topk", "dncbm"]
 
 
 def preset(name: Preset, dim: int, *, steps: int, n_concepts: int | None = None) -> tuple[SaeConfig, TrainConfig]:
-    """Configs of `name` for features of width `dim`, trained for `steps` steps. Sources: specs/insight.md §1.3, §2.
+    """Configs of `name` for features of width `dim`, trained for `steps` steps.
 
     n_concepts: None: the published expansion. Everything else is for runs as long as the published ones: in a short run
     with "cfm" or "topk" no concept is dead before 10 million tokens (`dead_after_tokens=None` adapts to the run).
@@ -91,7 +91,7 @@ def _msae(dim: int, steps: int, n_concepts: int | None) -> tuple[SaeConfig, Trai
         nested_k=(*ks, n_concepts),
         level_weights="mean",  # §2: Σ α NMSE / Σ α with α uniform (UW)
         normalised_loss=True,  # §2: NMSE
-        revival="none",  # specs/peers.md §1: dead latents are counted only
+        revival="none",  # as published: dead latents are counted only
     )
     return config, train
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class ConceptMaps(Explainer):
     """cos(x̂_p, t) = (Σ_k a_k(p) W_dec[k] · t + b_dec · t) / ‖x̂_p‖, x̂_p what the patch's concepts make of it.
 
-    This is the logit of an open-vocabulary word on a patch as `ConceptSegmenter` has it (specs/insight.md §1.6), times
+    This is the logit of an open-vocabulary word on a patch as `ConceptSegmenter` has it, times
     the temperature: a sum over the few concepts of each patch, and the share of the bias, which no concept answers for.
     t: the scorer's vectors of its texts.
     """

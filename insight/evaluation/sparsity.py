@@ -16,7 +16,7 @@ def concepts_to_reach(contributions: csr_array | np.ndarray, share: float = 0.9)
 
     contributions: float [n, F], weight times activation of each feature to the logit of a decision, sparse or dense. A
     row without a positive contribution needs none: 0. The sum may fall short of the share by 1e-9 of the total, which
-    is rounding. Source: the count that DN-CBM's code makes at 90, 95 and 99 % (specs/insight.md §1.6). `InsightError`
+    is rounding. Source: the count that DN-CBM's code makes at 90, 95 and 99 %. `InsightError`
     for a share outside (0, 1] and for contributions that are not finite.
     """
     if not 0 < share <= 1:

@@ -76,7 +76,7 @@ class ClassWords:
 def word_vectors(backbone: Backbone, classes: ClassWords, templates: Sequence[str] = TEMPLATES) -> Float[Tensor, "v d"]:
     """A unit vector (float32, CPU) for every word of every class, in order: `classes.class_of_word` says whose it is.
 
-    The mean of the unit vectors of the word in all templates ("a photo of {}"), renormalised (specs/insight.md §1.5).
+    The mean of the unit vectors of the word in all templates ("a photo of {}"), renormalised.
     `InsightError` for a backbone without text or templates without {}.
     """
     if isinstance(templates, str):

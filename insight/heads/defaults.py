@@ -19,7 +19,7 @@ VALIDATION = 0.2
 HELD_OUT = 500
 """With fewer images held out others are, in turns (cross-validation), until there are so many or all were."""
 TEMPERATURE = 0.01
-"""A cosine of one hundredth more makes a class e times as likely: what CLIP learnt (specs/insight.md §1.6)."""
+"""A cosine of one hundredth more makes a class e times as likely: what CLIP learnt."""
 SHARE = 0.9
 """Of a decision's positive contributions, how much the concepts must reach that are counted as its reason."""
 ROWS_IN_MEMORY = 4 << 30

@@ -1,6 +1,6 @@
 """From the concepts of an image's patches to the concepts of the image. In: codes of whole images. Out: a row an image.
 
-The published head takes the maximum over patches (specs/insight.md §1.6), later work of the same group maximum and mean
+The published head takes the maximum over patches, later work of the same group maximum and mean
 side by side. All stay sparse: a concept that stands nowhere in an image has no entry in its row.
 """
 

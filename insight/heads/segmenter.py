@@ -42,7 +42,7 @@ class ConceptSegmenter:
     """Segments photos with the concepts of a model.
 
     Open vocabulary until `fit` is called: the logit of a class on a patch is the cosine of the patch's reconstruction
-    with the class's text, over `temperature` (specs/insight.md §1.6); trained, it is linear in the codes. Either way it
+    with the class's text, over `temperature`; trained, it is linear in the codes. Either way it
     is a sum over concepts, which `Segmentation` tells.
 
     Args:

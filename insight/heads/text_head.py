@@ -22,7 +22,7 @@ class TextHead:
     """logit_c = (Σ_k ā_k · W_dec[k] · t_c + b_dec · t_c) / (temperature · ‖x̂‖), x̂ = Σ_k ā_k W_dec[k] + b_dec.
 
     ā [m] is the mean of a photo's codes over its patches, so x̂ is the mean of its reconstructions (of the features as
-    encoded), and the logit its cosine with the text over the temperature (specs/insight.md §1.6). With two classes
+    encoded), and the logit its cosine with the text over the temperature. With two classes
     there is one row, the second logit minus the first.
     """
 

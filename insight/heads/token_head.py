@@ -30,7 +30,7 @@ ROWS = 1 << 14
 class TokenHead:
     """logit_v(p) = s_p · (Σ_k a_k(p) · weights[k, v] + constants[v]); a class has the logit of its best word.
 
-    Open vocabulary (specs/insight.md §1.6): weights[k, v] = W_dec[k] · t_v, constants[v] = b_dec · t_v and
+    Open vocabulary: weights[k, v] = W_dec[k] · t_v, constants[v] = b_dec · t_v and
     s_p = 1 / (temperature · ‖x̂_p‖), so that a logit is the cosine of the reconstruction with the word over the
     temperature. Trained: weights and constants of a linear fit, one word a class, s_p = 1; and where the fit saw what
     stands around a patch, Σ_k ā_k(p) · around[k, v] is added, ā(p) the mean codes of the 3 × 3 patches with p in the

@@ -30,7 +30,7 @@ BUFFERED = 1 << 20
 
 
 class Cooccurrence:
-    """Streaming co-occurrence of m concepts (specs/insight.md §1.4, with "active" meaning activation > 0).
+    """Streaming co-occurrence of m concepts ("active" meaning activation > 0).
 
     `most_partners`: how many partners each row keeps beside its diagonal; None counts all. Then a count lacks at most
     `missed`[i] <= (counts of row i off the diagonal) / (c + 1) (proof in `PairSums`), and a weighted count at most that

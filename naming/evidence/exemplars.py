@@ -1,7 +1,7 @@
 """The tokens on which each concept is strongest, with everything else that fires there; streaming, bounded memory.
 
 In: `SparseCodes` with the id of their first token, in any order of chunks. Out: per concept the `size` strongest tokens
-and the mean code of those tokens (specs/insight.md §1.5: M_i). At most 2 · size · m tokens and one chunk are held.
+and the mean code of those tokens (M_i). At most 2 · size · m tokens and one chunk are held.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where concepts stand in text space: as decoded, alone or with their parents, or as the mean of where they stand.
 
-In: the dictionary's decoder and bias and the concept graph with its mean codes (specs/insight.md §1.5), or the mean
+In: the dictionary's decoder and bias and the concept graph with its mean codes, or the mean
 features of the patches on which each concept fires. Out: a unit vector for each concept.
 """
 

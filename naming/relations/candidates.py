@@ -21,7 +21,7 @@ from .significance import binomial_tail, q_values
 
 
 def containment(cooccurrence: Cooccurrence) -> csr_array:
-    """Dn [m, m] float64, Dn[i, j] = D[i, j] / D[i, i]: activation-weighted P(j | i) (specs/insight.md §1.4).
+    """Dn [m, m] float64, Dn[i, j] = D[i, j] / D[i, i]: activation-weighted P(j | i).
 
     Concepts that never fire have empty rows; the diagonal of the others is 1.
     """

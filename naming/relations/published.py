@@ -11,7 +11,7 @@ from .edges import Edges
 from .graph import ConceptGraph, require_same_concepts
 
 THRESHOLD = 0.75
-"""Published in the naming script (specs/insight.md §1.4): the parent is there for three quarters of the child."""
+"""Published in the naming script: the parent is there for three quarters of the child."""
 
 
 def published_graph(cooccurrence: Cooccurrence, exemplars: Exemplars, *, threshold: float = THRESHOLD) -> ConceptGraph:

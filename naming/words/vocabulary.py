@@ -60,7 +60,7 @@ class Vocabulary:
         fingerprint: str = "",
         progress: bool = True,
     ) -> Vocabulary:
-        """Embed each phrase in each template, average over the templates, renormalise (specs/insight.md §1.5).
+        """Embed each phrase in each template, average over the templates, renormalise.
 
         `cache`: a folder that keeps the vectors, one file for each list, set of templates and `fingerprint`
         (which must tell the encoder, weights included, from any other); what is found there is not embedded again.

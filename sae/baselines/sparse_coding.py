@@ -1,4 +1,4 @@
-"""Sparse coding in a given dictionary (SpLiCE, arXiv 2402.10376; specs/insight.md §2): nothing is learnt but a mean.
+"""Sparse coding in a given dictionary (SpLiCE, arXiv 2402.10376): nothing is learnt but a mean.
 
     z = norm(norm(x) - μ),   W = norm(norm(T) - mean T),   w = argmin over w >= 0 of ‖z - w W‖² + λ Σ w
 

@@ -23,7 +23,7 @@ LEAST_PART = 0.4
 
 @dataclass(frozen=True)
 class Absorption:
-    """Absorption of one label (specs/insight.md §3.8), over the tokens with the label in which its probe sees it."""
+    """Absorption of one label, over the tokens with the label in which its probe sees it."""
 
     tokens: int
     """Tokens in which the probe sees the label; no others count."""

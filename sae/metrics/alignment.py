@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def cknna(
     left: Tensor | SparseCodes, right: Tensor | SparseCodes, *, neighbours: int = 10, entries: int = 2**24
 ) -> float:
-    """Centred kernel nearest-neighbour alignment of two descriptions of the same n tokens (specs/insight.md §3.2).
+    """Centred kernel nearest-neighbour alignment of two descriptions of the same n tokens.
 
     Each is an array [n, any width] or codes of n rows; features are not centred or scaled here. K and L are their
     linear kernels. With M_K[i, j] = 1 where j is among the largest `neighbours` of row i of K without its diagonal

@@ -12,7 +12,7 @@ from ..errors import InsightError
 
 @dataclass(frozen=True, eq=False)
 class Coherence:
-    """Nearest neighbours within a dictionary of m concepts by |cosine| (specs/insight.md §3.1)."""
+    """Nearest neighbours within a dictionary of m concepts by |cosine|."""
 
     neighbour: Tensor
     """int64 [m]: the other concept whose direction is nearest, up to sign; -1 for a row of zeros, which has none."""

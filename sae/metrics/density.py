@@ -20,7 +20,7 @@ DENSITY_EDGES: tuple[float, ...] = tuple(1 / 10 ** (quarter / 4) for quarter in 
 
 @dataclass(frozen=True, eq=False)
 class Density:
-    """How often each of m concepts fired over all tokens (specs/insight.md §3.1; L0 is a count, not a share)."""
+    """How often each of m concepts fired over all tokens (L0 is a count, not a share)."""
 
     tokens: int
     frequency: Tensor

@@ -13,7 +13,7 @@ from ..errors import InsightError
 
 @dataclass(frozen=True, eq=False)
 class Monosemanticity:
-    """MS of m concepts (Pach et al. 2025; specs/insight.md §3.3)."""
+    """MS of m concepts (Pach et al. 2025)."""
 
     score: Tensor
     """float64 [m]: mean cosine of the embeddings of two samples, weighted by the concept's activation in both.

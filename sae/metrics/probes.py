@@ -42,7 +42,7 @@ class SparseProbe:
 
     @property
     def gain(self) -> float:
-        """Splitting (specs/insight.md §3.8): F1 of all k concepts less F1 of the first; NaN when there is none."""
+        """Splitting: F1 of all k concepts less F1 of the first; NaN when there is none."""
         return float(self.f1[-1] - self.f1[0]) if len(self.f1) else float("nan")
 
     @property

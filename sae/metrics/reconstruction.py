@@ -21,7 +21,7 @@ _ROWS = 2048
 
 
 class Evaluation(TypedDict):
-    """Measures over all tokens of a stream (specs/insight.md §3.1)."""
+    """Measures over all tokens of a stream."""
 
     fvu: list[float]
     """Per level Σ Var(x - x̂) / Σ Var(x), variances over tokens, sums over the d features. NaN if x does not vary."""

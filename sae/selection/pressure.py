@@ -20,7 +20,7 @@ class Pressure:
 
     Each step multiplies λ by exp(rate · off), off being log(L0 / k) as it will be if L0 goes on moving as it does, held
     within ±1: without that look ahead λ overshoots, since L0 follows it only by and by. The slowest rate, 3e-4, is the
-    step of Nabeshima's adaptation toward a target L0 (specs/insight.md §2); a short run has a higher one, so that λ can
+    step of Nabeshima's adaptation toward a target L0; a short run has a higher one, so that λ can
     change by a factor of e^10 over any run.
     """
 

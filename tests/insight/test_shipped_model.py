@@ -65,7 +65,7 @@ def test_explain_tells_models_and_photos_apart(
     (tmp_path / "folder").mkdir()
     Image.new("RGB", (30, 30)).save("photo.jpg")
     assert "at least one photo to explain, found none;" in fails(["explain"], capsys)
-    assert "found only own, a model" in fails(["explain", "own"], capsys)
+    assert "found only own (a model)" in fails(["explain", "own"], capsys)
     assert "found only folder, a folder" in fails(["explain", "folder"], capsys)
     assert "found only absent, nothing" in fails(["explain", "absent"], capsys)
     assert "absent.jpg: expected a photo, found nothing" in fails(["explain", "absent.jpg"], capsys)
@@ -82,7 +82,7 @@ def test_a_photo_called_like_the_shipped_model_needs_its_folder(
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (30, 30)).save("photo.jpg")
     (tmp_path / "photo.jpg").rename("small")
-    assert "the name of a model (./small is the file)" in fails(["explain", "small"], capsys)
+    assert "(the name of a model; ./small is the file)" in fails(["explain", "small"], capsys)
 
 
 @shipped

@@ -2,7 +2,7 @@
 
 In: `{class: [descriptor, ...]}`, the common form of published banks (Menon and Vondrick, DEAL, Doubly Right, ViP). Out:
 classes and concepts by number. Whoever scores, matches or counts uses these numbers and never compares texts: a class
-"kit_fox" that prompts call "kit fox" was out of reach of a published evaluation that did (specs/methods.md §4).
+"kit_fox" that prompts call "kit fox" was out of reach of a published evaluation that did.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The two alignments of XCoOp as pure functions: of learnt prompts with hard ones, and of their tokens.
 
 In: vectors of N learnt prompts for C classes. Out: cross-entropies over "whose hard prompt is this?".
-Source: Bie et al., arXiv 2403.09410, and their code (specs/methods.md §3).
+Source: Bie et al., arXiv 2403.09410, and their code.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def bilinear(pixels: int, patches: int) -> np.ndarray:
 
 @dataclass
 class ByHand:
-    """The open-vocabulary logits of a photo as specs/insight.md §1.6 has them, dense and in float64."""
+    """The open-vocabulary logits of a photo, dense and in float64."""
 
     model: ConceptModel
     photo: Image.Image

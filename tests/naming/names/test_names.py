@@ -24,7 +24,7 @@ def dictionary(generator) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def published(decoder: torch.Tensor, bias: torch.Tensor, graph: ConceptGraph, parents: bool) -> np.ndarray:
-    """specs/insight.md §1.5, one concept at a time."""
+    """The published naming, one concept at a time."""
     mean = graph.mean_codes.toarray().astype(np.float64)
     share = graph.edges().toarray().astype(np.float64) if parents else np.zeros((24, 24))
     norms = [np.sqrt((row**2).sum()) for row in mean if row.any()]
