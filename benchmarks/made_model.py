@@ -1,6 +1,6 @@
 """A made-up model of any size for benchmarks: random directions, names, relations and examples, and photographs.
 
-The photographs are one file under many names, so that a folder of 100,000 is there in seconds.
+The photographs are a few files under many names, so that a folder of 100,000 is there in seconds.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from sae import SaeConfig, SparseAutoencoder
 from sae.files import read_json
 
 DIM, GRID, EXAMPLES, PARENTS = 384, 16, 16, 3
+LINKS = 10_000
+"""Names of one file: file systems allow some ten thousands."""
 
 
 def make(folder: Path, concepts: int, images: int) -> tuple[Path, Path]:
@@ -76,12 +78,14 @@ def _graph(rng: np.random.Generator, concepts: int) -> ConceptGraph:
 
 
 def _photographs(folder: Path, ids: list[str]) -> None:
-    first = folder / ids[0]
     for parent in {Path(image).parent for image in ids}:
         (folder / parent).mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (64, 64), (90, 120, 150)).save(first)
-    for image in ids[1:]:
-        os.link(first, folder / image)
+    for number, image in enumerate(ids):
+        if number % LINKS == 0:
+            first = folder / image
+            Image.new("RGB", (64, 64), (90, 120, 150)).save(first)
+        else:
+            os.link(first, folder / image)
 
 
 def _examples(rng: np.random.Generator, path: Path, concepts: int, ids: list[str]) -> None:

@@ -22,7 +22,8 @@ from .refusal import Refusal
 if TYPE_CHECKING:
     from ..model import EncodedPhoto
 
-MOST = 64
+MOST = 128
+"""Twice as many as people who use it at once, and some: while one waits, each of the others may bring another photo."""
 MOST_BYTES = 32 << 20
 MOST_PIXELS = 40_000_000
 FORGOTTEN = "this photo was forgotten; drop the photo again"

@@ -50,7 +50,7 @@ def test_sizes_add_up_to_the_bound_at_most(rng: np.random.Generator) -> None:
     assert len(held) == 0
 
 
-def test_only_the_last_64_photos_are_kept(own: World, ask: Ask, rng: np.random.Generator) -> None:
+def test_only_the_last_photos_are_kept(own: World, ask: Ask, rng: np.random.Generator) -> None:
     client = ask(own.open())
     tokens = [
         client.post("/api/photos", content=photo_bytes(rng, 8, 8)).json()["photo"] for _ in range(MOST + 3)
