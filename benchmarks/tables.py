@@ -21,9 +21,10 @@ def table(record: Record, claims: list[Record]) -> str:
     """Claims of one benchmark's record as Markdown."""
     data, machine = record["data"], record["machine"]
     where = machine["accelerator"] or f"{machine['cores']} cores"
+    split = f", {data['split']}" if data["split"] else ""
     images = f", {data['images']:,} images" if data["images"] else ""
     lines = [
-        f"**`{record['benchmark']}`** on {data['name']}, {data['split']}{images}; {where}, "
+        f"**`{record['benchmark']}`** on {data['name']}{split}{images}; {where}, "
         f"torch {record['versions']['torch']}",
         "",
         "| claim | measured | 95 % interval | target | holds |",
