@@ -1,7 +1,7 @@
 /* Two photos by one model, or one photo by two models: what they share and what only one has. */
 import {call, get, photoUrl} from "./api.js";
 import {Codes} from "./codes.js";
-import {count, make, meter, percent, put} from "./dom.js";
+import {make, meter, percent, put} from "./dom.js";
 import {dropPlace} from "./drop.js";
 import {address, app, model} from "./main.js";
 import {nameOf, title} from "./rows.js";

@@ -1,28 +1,20 @@
 /* What each place of the photo is, and why: press a place for the concepts that decided. */
 import {call} from "./api.js";
-import {few, labelled, make, percent, say, select, swatch} from "./dom.js";
-import {app} from "./main.js";
+import {few, make, say, swatch} from "./dom.js";
+import {judgeForm, sumOf, termLines} from "./judge.js";
 import {COLOURS, unroll} from "./stage.js";
 
-let lastClasses = "bird, grass, water, sky, tree, building, road";
-
 export function segmentPanel(photo, {paint, point, grid}) {
-  const heads = app.about.heads.filter(head => head.kind === "segmenter"),
-    result = make("div"),
+  const result = make("div"),
     why = make("div", {role: "status"});
-  const words = make("input", {type: "text", value: lastClasses, maxlength: 2000, autocomplete: "off"});
-  let head = heads.length ? heads[0].id : -1,
-    found = null,
+  let found = null,
     colours = null;
-  const text = labelled("Classes, between commas; “car|bus” is one class of two words", words, true);
-  text.hidden = head !== -1;
-  const classes = () => (head === -1 ? words.value : "");
   async function ask() {
-    lastClasses = words.value;
     say("Asking …");
     try {
-      const answer = await call("segment", photo, classes(), head);
-      found = {...answer, labels: unroll(answer.runs, answer.size[0] * answer.size[1])};
+      const asked = form.asked(),
+        answer = await call("segment", photo, ...asked);
+      found = {...answer, asked, labels: unroll(answer.runs, answer.size[0] * answer.size[1])};
       colours = new Map(answer.classes.map((_, i) => [i, COLOURS[i % COLOURS.length]]));
       say("");
       draw();
@@ -30,9 +22,7 @@ export function segmentPanel(photo, {paint, point, grid}) {
       say(error.message, true);
     }
   }
-  words.addEventListener("keydown", event => {
-    if (event.key === "Enter") ask();
-  });
+  const form = judgeForm("segmenter", "Segment", ask);
 
   function draw() {
     const shares = found.classes
@@ -60,54 +50,17 @@ export function segmentPanel(photo, {paint, point, grid}) {
   }
   async function explain(row, column) {
     try {
-      const at = await call("segment_at", photo, classes(), head, row, column);
-      const most = Math.max(...at.concepts.map(term => Math.abs(term.contribution)), 1e-9);
+      const at = await call("segment_at", photo, ...found.asked, row, column);
       why.replaceChildren(
         make("h3", {text: `Why “${at.name}” at row ${row}, column ${column}`}),
-        make("p", {
-          class: "hint",
-          text: `Logit ${at.logit.toFixed(3)} = ${at.constant.toFixed(3)} that no concept answers for + the concepts' shares; ${at.others.toFixed(3)} is of those not listed${found.exact ? "" : "; shares are those of the patch"}.`,
-        }),
-        ...at.concepts.slice(0, 10).map(term => {
-          const bar = make("i", {class: term.contribution < 0 ? "against" : null}),
-            half = (50 * Math.abs(term.contribution)) / most;
-          bar.style.left = (term.contribution < 0 ? 50 - half : 50) + "%";
-          bar.style.width = half + "%";
-          return make(
-            "div",
-            {class: "contribution"},
-            make("span", {text: term.title}),
-            make("span", {class: "sum", "aria-hidden": "true"}, bar),
-            make("span", {class: "value", text: (term.contribution >= 0 ? "+" : "") + term.contribution.toFixed(3)}),
-          );
-        }),
+        make("p", {class: "hint", text: `Logit ${sumOf(at)}${found.exact ? "" : "; shares are those of the patch"}.`}),
+        ...termLines(at.concepts, 10, term => ({name: term.title ?? `concept ${term.id}, hidden`})),
       );
     } catch (error) {
       say(error.message, true);
     }
   }
-  const panel = make(
-    "div",
-    {},
-    make(
-      "div",
-      {class: "tools"},
-      heads.length
-        ? labelled(
-            "Judged by",
-            select([...heads.map(known => [known.id, `the head ${known.name}`]), [-1, "words"]], head, value => {
-              head = Number(value);
-              text.hidden = head !== -1;
-              ask();
-            }),
-          )
-        : null,
-      text,
-      make("button", {class: "go", type: "button", text: "Segment", onclick: ask}),
-    ),
-    result,
-    why,
-  );
+  const panel = make("div", {}, form.node, result, why);
   panel.addEventListener("again", () => found && draw());
   return panel;
 }
