@@ -150,8 +150,7 @@ class ConceptModel:
         photo = to_rgb(image, source) if isinstance(image, Image.Image) else decode(Path(image))
         transform = self.backbone.transform
         codes, features = self.encode(transform(photo)[None])
-        side = min(PHOTO_PIXELS, *photo.size)
-        view = photo.resize((side, side), Image.Resampling.LANCZOS, box=transform.box(*photo.size))
+        view = transform.view(photo, PHOTO_PIXELS)
         fvu = self._fvu(features.patches[0].float(), codes)
         return EncodedPhoto(source, view, codes.to("cpu"), features, fvu)
 

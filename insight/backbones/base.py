@@ -53,6 +53,11 @@ class CentreSquare:
         left, top = (width - side) / 2, (height - side) / 2
         return left, top, left + side, top + side
 
+    def view(self, photo: Image.Image, most: int) -> Image.Image:
+        """That square as a picture for people, at most so many pixels wide and never enlarged."""
+        side = min(most, *photo.size)
+        return photo.resize((side, side), Image.Resampling.LANCZOS, box=self.box(*photo.size))
+
     def __call__(self, image: Image.Image) -> Tensor:
         if image.mode != "RGB":
             raise InsightError(f"expected an RGB photo, found mode {image.mode}; convert it with image.convert('RGB')")

@@ -157,7 +157,6 @@ def _attribute(on: Asked, method: str, **settings: Any) -> None:
     check_photos([on.image])
 
     import torch
-    from PIL import Image
 
     from ..attribution import scorer_of
     from ..data.decode import decode
@@ -176,8 +175,7 @@ def _attribute(on: Asked, method: str, **settings: Any) -> None:
     if on.json:
         _write(on, explainer.name, backbone.name, scores, maps, words)
     if on.png:
-        side = min(PHOTO_PIXELS, *photo.size)
-        view = photo.resize((side, side), Image.Resampling.LANCZOS, box=transform.box(*photo.size))
+        view = transform.view(photo, PHOTO_PIXELS)
         strongest = [f" · {_strongest(said)}" if said else "" for said in words]
         notes = [f"score {score:.3f}{more}" for score, more in zip(scores, strongest)]
         caption = f"{explainer.name} of {on.model}" + (" (encoder alone)" if on.encoder else "")

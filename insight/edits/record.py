@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,23 @@ class Edit:
     kind: str | None = None
     note: str | None = None
     date: str | None = None
+
+    def sentence(self, called: Callable[[int], str] = "concept {}".format) -> str:
+        """What it says, for people; `called`: how a concept is spoken of, by its id."""
+        first, *others = (called(anchor.id) for anchor in self.concepts)
+        match self.action:
+            case "rename":
+                return f"concept {self.concepts[0].id} is called “{self.name}”"
+            case "merge":
+                return f"{first} stands for {', '.join(others)} as well"
+            case "hide":
+                return f"{first} is hidden"
+            case "show":
+                return f"{first} is shown again"
+            case "relate":
+                return f"{first} is a {str(self.kind).replace('-', ' ')} {others[0]}"
+            case _:
+                return f"{first} does not belong to {others[0]}"
 
     def to_dict(self) -> dict[str, Any]:
         """As the file has it; what is None is left out."""

@@ -10,11 +10,11 @@ from typing import Any
 from sae.errors import InsightError
 
 from ..edits import Edit
+from ..edits.record import CONCEPTS
 from .explorer import Explorer
 from .open_model import OpenModel
 from .refusal import Refusal
 
-ACTIONS = ("rename", "merge", "hide", "show", "relate", "unrelate")
 MOST_MERGED = 100
 
 
@@ -34,18 +34,21 @@ def edits_of(explorer: Explorer) -> dict[str, Any]:
 
 def make_edit(explorer: Explorer, asked: Any) -> dict[str, Any]:
     """Make one edit; `asked`: {"action", "concepts": ids, "name"?, "kind"?, "note"?}. `Refusal` where it cannot be."""
-    if not isinstance(asked, dict) or asked.get("action") not in ACTIONS:
-        raise Refusal(f"action: expected one of {', '.join(ACTIONS)}")
+    action = asked.get("action") if isinstance(asked, dict) else None
+    if not isinstance(action, str) or action not in CONCEPTS:
+        raise Refusal(f"action: expected one of {', '.join(CONCEPTS)}")
     concepts = asked.get("concepts")
     if not isinstance(concepts, list) or not all(type(concept) is int for concept in concepts):
         raise Refusal("concepts: expected a list of ids")
     texts = {key: asked.get(key) for key in ("name", "kind", "note")}
     if not all(text is None or isinstance(text, str) for text in texts.values()):
         raise Refusal("name, kind and note: expected texts")
-    action, note = asked["action"], texts["note"] or None
-    expected = {"rename": 1, "hide": 1, "show": 1, "relate": 2, "unrelate": 2}.get(action)
-    if len(concepts) != (expected or len(concepts)) or len(concepts) > MOST_MERGED or not concepts:
-        raise Refusal(f"concepts: expected {expected or f'2 to {MOST_MERGED}'} for {action}, found {len(concepts)}")
+    note = texts["note"] or None
+    least, most = CONCEPTS[action]
+    most = most or MOST_MERGED
+    if not least <= len(concepts) <= most:
+        expected = least if least == most else f"{least} to {most}"
+        raise Refusal(f"concepts: expected {expected} for {action}, found {len(concepts)}")
     opened = _editable(explorer)
     with opened.changing:
         if action == "rename":
@@ -74,36 +77,19 @@ def undo_edit(explorer: Explorer, number: int) -> dict[str, Any]:
 
 def edit_row(opened: OpenModel, edit: Edit) -> dict[str, Any]:
     """An edit as the explorer lists it."""
+    concepts = opened.model.concepts
+
+    def called(concept: int) -> str:
+        return f"“{concepts[concept].title}” ({concept})" if concept < len(concepts) else f"concept {concept}"
+
     return {
         "number": edit.number,
         "action": edit.action,
         "concepts": [anchor.id for anchor in edit.concepts],
-        "sentence": _sentence(opened, edit),
+        "sentence": edit.sentence(called),
         "date": edit.date,
         "note": edit.note,
     }
-
-
-def _sentence(opened: OpenModel, edit: Edit) -> str:
-    concepts = opened.model.concepts
-    called = [
-        f"“{concepts[anchor.id].title}” ({anchor.id})" if anchor.id < len(concepts) else f"concept {anchor.id}"
-        for anchor in edit.concepts
-    ]
-    first, others = f"concept {edit.concepts[0].id}", ", ".join(called[1:])
-    match edit.action:
-        case "rename":
-            return f"{first} is called “{edit.name}”"
-        case "merge":
-            return f"{called[0]} stands for {others} as well"
-        case "hide":
-            return f"{called[0]} is hidden"
-        case "show":
-            return f"{called[0]} is shown again"
-        case "relate":
-            return f"{called[0]} is a {str(edit.kind).replace('-', ' ')} {others}"
-        case _:
-            return f"{called[0]} does not belong to {others}"
 
 
 def _editable(explorer: Explorer) -> OpenModel:

@@ -84,7 +84,7 @@ class Images:
         """The centre square of an image, as a backbone sees it, at most so many pixels wide."""
         path = self.path(image)
         with self._decoding:
-            return centre_square(decode(path), pixels)
+            return CentreSquare(pixels).view(decode(path), pixels)
 
     @cached_property
     def ids(self) -> list[str]:
@@ -113,13 +113,6 @@ class Images:
     @cached_property
     def _places(self) -> dict[str, int]:
         return {image: place for place, image in enumerate(self.ids)}
-
-
-def centre_square(photo: Image.Image, pixels: int) -> Image.Image:
-    """The square that a backbone sees of a photo, at most so many pixels wide and never enlarged."""
-    side = min(pixels, *photo.size)
-    box = CentreSquare(side).box(*photo.size)
-    return photo.resize((side, side), Image.Resampling.LANCZOS, box=box)
 
 
 def on_grid(values: Float[np.ndarray, " t"], positions: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from ..backbones import CentreSquare
 from ..data.decode import FORMATS, BadImage, decode_bytes
 from ..model import PHOTO_PIXELS
-from .images import DECODED_AT_ONCE, centre_square
+from .images import DECODED_AT_ONCE
 from .lru import Lru
 from .refusal import Refusal
 
@@ -55,7 +56,7 @@ class Photos:
         with self._decoding:
             _check_size(data)
             try:
-                square = centre_square(decode_bytes(data, "the file"), PHOTO_PIXELS)
+                square = CentreSquare(PHOTO_PIXELS).view(decode_bytes(data, "the file"), PHOTO_PIXELS)
             except BadImage as bad:
                 raise Refusal(f"this is no photo that can be read: {bad.reason}") from None
         return self.keep(token, square)

@@ -54,7 +54,7 @@ export function segmentPanel(photo, {paint, point, grid}) {
       why.replaceChildren(
         make("h3", {text: `Why “${at.name}” at row ${row}, column ${column}`}),
         make("p", {class: "hint", text: `Logit ${sumOf(at)}${found.exact ? "" : "; shares are those of the patch"}.`}),
-        ...termLines(at.concepts, 10, term => ({name: term.title ?? `concept ${term.id}, hidden`})),
+        ...termLines(at.concepts, 10, term => ({name: term.title})),
       );
     } catch (error) {
       say(error.message, true);

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from insight.backbones import CentreSquare
 from insight.examples import load_examples
 from insight.explore import Explorer
-from insight.explore.images import centre_square
 from insight.pipeline import describe_model
 
 from ..random_models import CONCEPTS, GRID
@@ -133,7 +133,7 @@ def test_an_example_is_cut_out_of_its_photograph_with_the_map_over_it(client: ht
     heat = loaded.explain(world.photos / example.image, top=None)
     own = next(item for item in heat.concepts if item.id == concept)
     shown = np.asarray(picture.resize((4, 4), Image.Resampling.BOX)).astype(float).sum(2)
-    plain = centre_square(Image.open(world.photos / example.image), 640).resize((4, 4), Image.Resampling.BOX)
+    plain = CentreSquare(640).view(Image.open(world.photos / example.image), 640).resize((4, 4), Image.Resampling.BOX)
     share = shown / np.asarray(plain).astype(float).sum(2)
     lit, unlit = own.map >= own.activation, own.map == 0
     if unlit.any():
@@ -180,7 +180,8 @@ def test_a_dropped_photo_is_kept_as_the_square_that_the_encoder_sees(
     assert client.post("/api/photos", content=data).json() == answer
     square = Image.open(io.BytesIO(client.get(f"/api/photos/{answer['photo']}.jpg").content))
     assert square.size == (640, 640)
-    expected = centre_square(Image.open(io.BytesIO(data)).convert("RGB"), 640).resize((8, 8), Image.Resampling.BOX)
+    dropped = CentreSquare(640).view(Image.open(io.BytesIO(data)).convert("RGB"), 640)
+    expected = dropped.resize((8, 8), Image.Resampling.BOX)
     found = square.convert("RGB").resize((8, 8), Image.Resampling.BOX)
     assert np.abs(np.asarray(found).astype(int) - np.asarray(expected)).max() < 12
 
