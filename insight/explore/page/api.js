@@ -2,21 +2,24 @@
 
 export class Problem extends Error {}
 
-async function answer(response) {
-  const body = await response.json().catch(() => null);
-  if (!response.ok) throw new Problem(body?.error ?? `the explorer answered ${response.status}; is it still running?`);
-  return body;
-}
-
-async function ask(path, options) {
+/* Sends and reads to the end. A request given up because its view was left stays an AbortError, at whatever byte. */
+async function fetched(path, options, read) {
   let response;
   try {
     response = await fetch(path, options);
+    return {response, body: await read(response)};
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem("the explorer does not answer; start it again in its terminal");
+    if (!response) throw new Problem("the explorer does not answer; start it again in its terminal");
+    if (response.ok) throw new Problem("the answer was cut off; try again");
+    return {response, body: null};
   }
-  return answer(response);
+}
+
+async function ask(path, options) {
+  const {response, body} = await fetched(path, options, response => response.json());
+  if (!response.ok) throw new Problem(body?.error ?? `the explorer answered ${response.status}; is it still running?`);
+  return body;
 }
 
 export function get(path, parameters = {}, signal = undefined) {
@@ -39,16 +42,29 @@ export async function call(name, ...data) {
     headers: {"Content-Type": "application/json"},
     body: JSON.stringify({data}),
   });
-  const response = await fetch(path + "/" + encodeURIComponent(event)).catch(() => null);
-  if (!response?.ok) throw new Problem("the explorer does not answer; start it again in its terminal");
-  const stream = (await response.text()).replace(/\r/g, "");
-  for (const block of stream.split("\n\n")) {
+  const {response, body} = await fetched(path + "/" + encodeURIComponent(event), {}, response => response.text());
+  if (!response.ok) throw new Problem(`the explorer answered ${response.status}; is it still running?`);
+  for (const block of body.replace(/\r/g, "").split("\n\n")) {
     const kind = /^event: (.*)$/m.exec(block)?.[1],
       text = /^data: (.*)$/m.exec(block)?.[1];
     if (kind === "complete") return JSON.parse(text)[0];
     if (kind === "error") throw new Problem(JSON.parse(text)?.error ?? "the explorer could not answer");
   }
   throw new Problem("the answer was cut off; try again");
+}
+
+/* Of the questions that go through one `latest()` the last counts: an answer that comes late finds nobody waiting. */
+export function latest() {
+  let last;
+  return question => {
+    last = question;
+    return new Promise((resolve, reject) =>
+      question.then(
+        value => last === question && resolve(value),
+        error => last === question && reject(error),
+      ),
+    );
+  };
 }
 
 /* `version` changes when the picture may: the browser keeps it until then. */

@@ -1,5 +1,5 @@
 /* Two photos by one model, or one photo by two models: what they share and what only one has. */
-import {call, get, photoUrl} from "./api.js";
+import {call, get, latest, photoUrl} from "./api.js";
 import {Codes} from "./codes.js";
 import {make, meter, percent, put} from "./dom.js";
 import {dropPlace} from "./drop.js";
@@ -39,15 +39,21 @@ export async function showCompare(place) {
   photos(body);
 }
 
-/* A side: a photo on a canvas, explained by a model. */
-async function side(photo, m, place, told) {
-  const [answer, image] = await Promise.all([call("explain", photo, m), loadImage(photoUrl(photo))]);
-  const codes = new Codes(answer),
-    canvas = make("canvas", {
-      tabindex: 0,
-      role: "application",
-      "aria-label": "A photo. Arrow keys move over its patches.",
-    });
+/* A side of the comparison: takes photos, and shows the last on a canvas, explained by a model. */
+function side(m, place, told) {
+  const newest = latest();
+  return async photo => {
+    const [answer, image] = await newest(Promise.all([call("explain", photo, m), loadImage(photoUrl(photo))]));
+    told(draw(place, new Codes(answer), image));
+  };
+}
+
+function draw(place, codes, image) {
+  const canvas = make("canvas", {
+    tabindex: 0,
+    role: "application",
+    "aria-label": "A photo. Arrow keys move over its patches.",
+  });
   const stage = new Stage(canvas, image),
     legend = make("div", {class: "legend", role: "status"});
   place.replaceChildren(make("div", {class: "stage"}, canvas, legend));
@@ -63,21 +69,21 @@ async function side(photo, m, place, told) {
         .map(concept => `${title(concept)} ${concept.activation.toFixed(2)}`)
         .join(", ") || "No concept stands here.";
   });
-  told({
+  return {
     codes,
     show: id => {
       id !== null && codes.peaks.has(id) ? stage.light(codes.map(id), codes.grid) : stage.plain();
       legend.textContent = id === null ? "" : codes.peaks.has(id) ? title(codes.table[id]) : "not here";
     },
-  });
+  };
 }
 
 function photos(body) {
   const sides = [null, null],
     lists = make("div", {class: "columns"}),
     places = [make("div"), make("div")];
-  const chosen = i => photo =>
-    side(photo, app.m, places[i], found => {
+  const chosen = i =>
+    side(app.m, places[i], found => {
       sides[i] = found;
       if (sides[0] && sides[1]) lists.replaceChildren(...columns(sides));
     });
@@ -145,30 +151,28 @@ async function models(body) {
   const places = [make("div"), make("div")],
     lists = [make("div", {class: "list"}), make("div", {class: "list"})],
     matches = make("div");
-  const chosen = photo =>
-    Promise.all(
-      [0, 1].map(m =>
-        side(photo, m, places[m], found =>
-          lists[m].replaceChildren(
-            ...found.codes.ranked.slice(0, SHOWN).map(concept =>
-              make(
-                "button",
-                {
-                  class: "item bare",
-                  type: "button",
-                  onmouseenter: () => found.show(concept.id),
-                  onmouseleave: () => found.show(null),
-                  onfocus: () => found.show(concept.id),
-                  onblur: () => found.show(null),
-                },
-                make("span", {class: "name"}, nameOf(concept)),
-                make("span", {class: "value", text: `${concept.activation.toFixed(2)} · L${concept.level}`}),
-              ),
-            ),
+  const sides = [0, 1].map(m =>
+    side(m, places[m], found =>
+      lists[m].replaceChildren(
+        ...found.codes.ranked.slice(0, SHOWN).map(concept =>
+          make(
+            "button",
+            {
+              class: "item bare",
+              type: "button",
+              onmouseenter: () => found.show(concept.id),
+              onmouseleave: () => found.show(null),
+              onfocus: () => found.show(concept.id),
+              onblur: () => found.show(null),
+            },
+            make("span", {class: "name"}, nameOf(concept)),
+            make("span", {class: "value", text: `${concept.activation.toFixed(2)} · L${concept.level}`}),
           ),
         ),
       ),
-    );
+    ),
+  );
+  const chosen = photo => Promise.all(sides.map(show => show(photo)));
   body.replaceChildren(
     make("p", {
       class: "lead",

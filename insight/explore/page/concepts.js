@@ -1,6 +1,6 @@
 /* The dictionary: every concept a card, found by word, by meaning, by level, by how sure and how frequent it is. */
-import {call, get} from "./api.js";
-import {count, labelled, make, plural, put, say, select} from "./dom.js";
+import {call, get, latest} from "./api.js";
+import {count, labelled, make, plural, put, select} from "./dom.js";
 import {app, model, remember} from "./main.js";
 import {card} from "./rows.js";
 
@@ -29,13 +29,11 @@ export async function showConcepts(place) {
   let offset = 0,
     waiting,
     m = app.m,
-    signal = app.signal,
-    turn = 0;
+    signal = app.signal;
+  const last = latest();
 
   async function next() {
-    const mine = turn,
-      answer = await get("/api/concepts", {...asked, m, offset, limit: PAGE}, signal);
-    if (mine !== turn) return;
+    const answer = await last(get("/api/concepts", {...asked, m, offset, limit: PAGE}, signal));
     app.about.version = answer.version;
     if (!offset) list.replaceChildren();
     list.append(...answer.items.map(row => card(row)));
@@ -48,7 +46,6 @@ export async function showConcepts(place) {
   }
 
   function again() {
-    turn++;
     offset = 0;
     remember("concepts", "", {...asked, sort: asked.sort === "frequency" ? "" : asked.sort});
     return next();
@@ -57,9 +54,8 @@ export async function showConcepts(place) {
   async function byMeaning() {
     const text = search.value.trim();
     if (!text) return search.focus();
-    turn++;
     found.textContent = `Looking for what is nearest to “${text}” …`;
-    const {items} = await call("search", text, m, PAGE);
+    const {items} = await last(call("search", text, m, PAGE));
     list.replaceChildren(...items.map(row => card(row, {score: row.similarity})));
     more.hidden = true;
     found.textContent = `The ${items.length} concepts nearest in meaning to “${text}”`;
@@ -144,7 +140,7 @@ export async function showConcepts(place) {
   await next();
   new IntersectionObserver(
     entries => {
-      if (entries[0].isIntersecting && !more.hidden && offset) next().catch(error => say(error.message, true));
+      if (entries[0].isIntersecting && !more.hidden && offset) next();
     },
     {rootMargin: "500px"},
   ).observe(more);

@@ -1,5 +1,5 @@
 /* A person's corrections: names, merges, hidden concepts, relations. Each can be undone. */
-import {get, remove} from "./api.js";
+import {get, latest, remove} from "./api.js";
 import {labelled, make, put, say, select} from "./dom.js";
 import {app, model, refresh} from "./main.js";
 import {change} from "./concept.js";
@@ -150,11 +150,11 @@ function number(text) {
 function picker(text, value) {
   const input = make("input", {type: "search", value, maxlength: 200, autocomplete: "off"}),
     found = make("span", {class: "row-of"});
+  const last = latest();
   let waiting;
   const offer = async () => {
-    const {items} = input.value.trim()
-      ? await get("/api/concepts", {m: 0, text: input.value.trim(), limit: 6})
-      : {items: []};
+    const text = input.value.trim(),
+      {items} = await last(text ? get("/api/concepts", {m: 0, text, limit: 6}) : Promise.resolve({items: []}));
     found.replaceChildren(
       ...items.map(row =>
         make("button", {

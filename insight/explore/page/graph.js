@@ -1,5 +1,5 @@
 /* A concept and its neighbours: parents above, children below, what is found beside it at the foot; a click walks on. */
-import {get} from "./api.js";
+import {get, latest} from "./api.js";
 import {labelled, make, plural, put, svg} from "./dom.js";
 import {address, app} from "./main.js";
 import {crop, kindOf, title} from "./rows.js";
@@ -167,13 +167,13 @@ function finder(m) {
       maxlength: 200,
       autocomplete: "off",
     });
+  const last = latest();
   let waiting;
   input.addEventListener("input", () => {
     clearTimeout(waiting);
     waiting = setTimeout(async () => {
-      const {items} = input.value.trim()
-        ? await get("/api/concepts", {m, text: input.value.trim(), limit: 8})
-        : {items: []};
+      const text = input.value.trim(),
+        {items} = await last(text ? get("/api/concepts", {m, text, limit: 8}) : Promise.resolve({items: []}));
       found.replaceChildren(
         ...items.map(row => make("a", {class: "chip", href: address("graph", row.id), text: title(row)})),
       );

@@ -75,11 +75,12 @@ async function show() {
     main = document.getElementById("main");
   leaving?.abort();
   leaving = new AbortController();
-  app.signal = leaving.signal;
+  const {signal} = leaving;
+  app.signal = signal;
   app.parameters = new URLSearchParams(query ?? "");
   app.argument = decodeURIComponent(argument);
   try {
-    if (!app.about) app.about = await get("/api/model");
+    if (!app.about) app.about = await get("/api/model", {}, signal);
     app.m = Math.min(Number(app.parameters.get("m")) || 0, app.about.models.length - 1);
     facts();
     document.title = `${VIEWS[view].title} · ${model().name} · Insight`;
@@ -88,14 +89,13 @@ async function show() {
       current ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
     }
     say("");
-    const signal = leaving.signal,
-      place = make("div");
-    const fill = await VIEWS[view].show();
+    const place = make("div"),
+      fill = await VIEWS[view].show();
     if (signal.aborted) return;
     main.replaceChildren(place);
     await fill(place);
   } catch (error) {
-    if (error.name === "AbortError") return;
+    if (signal.aborted) return;
     if (!(error instanceof Problem)) console.error(error);
     main.append(make("p", {class: "problem", text: error.message}));
   }

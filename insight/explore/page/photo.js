@@ -1,5 +1,5 @@
 /* A photo: its concepts and where they stand, what it is and why, what each region is and why. */
-import {call, photoUrl} from "./api.js";
+import {call, latest, photoUrl} from "./api.js";
 import {Codes} from "./codes.js";
 import {few, labelled, make, percent, put, select, swatch} from "./dom.js";
 import {dropPlace} from "./drop.js";
@@ -14,9 +14,10 @@ let last = null;
 
 export async function showPhoto(place) {
   const result = make("div"),
-    m = app.m;
+    m = app.m,
+    newest = latest();
   const chosen = async photo => {
-    const [answer, image] = await Promise.all([call("explain", photo, m), loadImage(photoUrl(photo))]);
+    const [answer, image] = await newest(Promise.all([call("explain", photo, m), loadImage(photoUrl(photo))]));
     last = photo;
     result.replaceChildren(view(photo, new Codes(answer), image, m));
   };
