@@ -71,3 +71,12 @@ export function latest() {
 export const exampleUrl = (m, id, rank, of, version) =>
   `/api/concepts/${id}/examples/${rank}.jpg?m=${m}&of=${of}&v=${version}`;
 export const photoUrl = photo => `/api/photos/${photo}.jpg`;
+
+export function loadPhoto(photo) {
+  return new Promise((resolve, reject) => {
+    const image = new Image();
+    image.onload = () => resolve(image);
+    image.onerror = () => reject(new Problem("the photo cannot be shown any more; drop it again"));
+    image.src = photoUrl(photo);
+  });
+}

@@ -1,11 +1,11 @@
 /* Two photos by one model, or one photo by two models: what they share and what only one has. */
-import {call, get, latest, photoUrl} from "./api.js";
+import {call, get, latest, loadPhoto} from "./api.js";
 import {Codes} from "./codes.js";
 import {make, meter, percent, put} from "./dom.js";
 import {dropPlace} from "./drop.js";
 import {address, app, model} from "./main.js";
 import {nameOf, title} from "./rows.js";
-import {Stage, loadImage, pointing} from "./stage.js";
+import {Stage, pointing} from "./stage.js";
 
 const SHOWN = 14;
 
@@ -43,7 +43,7 @@ export async function showCompare(place) {
 function side(m, place, told) {
   const newest = latest();
   return async photo => {
-    const [answer, image] = await newest(Promise.all([call("explain", photo, m), loadImage(photoUrl(photo))]));
+    const [answer, image] = await newest(Promise.all([call("explain", photo, m), loadPhoto(photo)]));
     told(draw(place, new Codes(answer), image));
   };
 }

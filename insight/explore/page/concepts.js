@@ -54,6 +54,7 @@ export async function showConcepts(place) {
   async function byMeaning() {
     const text = search.value.trim();
     if (!text) return search.focus();
+    clearTimeout(waiting);
     found.textContent = `Looking for what is nearest to “${text}” …`;
     const {items} = await last(call("search", text, m, PAGE));
     list.replaceChildren(...items.map(row => card(row, {score: row.similarity})));
@@ -73,10 +74,7 @@ export async function showConcepts(place) {
     }, 160);
   });
   search.addEventListener("keydown", event => {
-    if (event.key === "Enter" && app.about.text) {
-      clearTimeout(waiting);
-      byMeaning();
-    }
+    if (event.key === "Enter" && app.about.text) byMeaning();
   });
   const levels = here.levels.map(level => [level.level, `${level.level} (${plural(level.concepts, "concept")})`]);
   put(

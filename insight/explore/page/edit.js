@@ -1,5 +1,5 @@
 /* A person's corrections: names, merges, hidden concepts, relations. Each can be undone. */
-import {get, latest, remove} from "./api.js";
+import {get, latest, Problem, remove} from "./api.js";
 import {labelled, make, put, say, select} from "./dom.js";
 import {app, model, refresh} from "./main.js";
 import {change} from "./concept.js";
@@ -142,7 +142,7 @@ function form(done) {
 function number(text) {
   const found = Number(text.trim());
   if (!text.trim() || !Number.isInteger(found))
-    throw new Error(`expected the number of a concept, found “${text.trim()}”`);
+    throw new Problem(`expected the number of a concept, found “${text.trim()}”`);
   return found;
 }
 

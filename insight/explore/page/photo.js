@@ -1,5 +1,5 @@
 /* A photo: its concepts and where they stand, what it is and why, what each region is and why. */
-import {call, latest, photoUrl} from "./api.js";
+import {call, latest, loadPhoto} from "./api.js";
 import {Codes} from "./codes.js";
 import {few, labelled, make, percent, put, select, swatch} from "./dom.js";
 import {dropPlace} from "./drop.js";
@@ -7,7 +7,7 @@ import {address, app, model} from "./main.js";
 import {classifyPanel} from "./classify.js";
 import {segmentPanel} from "./segment.js";
 import {also, nameOf, title} from "./rows.js";
-import {COLOURS, Stage, loadImage, pointing} from "./stage.js";
+import {COLOURS, Stage, pointing} from "./stage.js";
 
 const SHOWN = 24;
 let last = null;
@@ -17,7 +17,7 @@ export async function showPhoto(place) {
     m = app.m,
     newest = latest();
   const chosen = async photo => {
-    const [answer, image] = await newest(Promise.all([call("explain", photo, m), loadImage(photoUrl(photo))]));
+    const [answer, image] = await newest(Promise.all([call("explain", photo, m), loadPhoto(photo)]));
     last = photo;
     result.replaceChildren(view(photo, new Codes(answer), image, m));
   };

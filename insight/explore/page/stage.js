@@ -17,15 +17,6 @@ export const COLOURS = [
 ];
 const rgb = colour => [1, 3, 5].map(i => parseInt(colour.slice(i, i + 2), 16));
 
-export function loadImage(address) {
-  return new Promise((resolve, reject) => {
-    const image = new Image();
-    image.onload = () => resolve(image);
-    image.onerror = () => reject(new Error("the photo cannot be shown any more; drop it again"));
-    image.src = address;
-  });
-}
-
 /* Values [h, w] enlarged bilinearly to size × size, as bytes of 0 to 255 of their peak. */
 function enlarged(values, h, w, size) {
   const peak = values.reduce((a, b) => Math.max(a, b), 1e-9);

@@ -58,3 +58,20 @@ def test_the_last_question_counts_whatever_comes_late(look) -> None:
         held[0].continue_()
     page.wait_for_timeout(200)
     assert page.locator(".card h2").all_inner_texts() == of_water
+
+
+def test_a_search_by_meaning_is_not_undone_by_the_letters_typed_before(look) -> None:
+    page = look().go("concepts")
+    page.get_by_label("Name", exact=True).fill("a duck")
+    page.get_by_role("button", name="Search by meaning").dispatch_event("click")
+    by_meaning = page.locator(".count")
+    expect(by_meaning).to_contain_text("nearest in meaning to “a duck”")
+    page.wait_for_timeout(400)
+    expect(by_meaning).to_contain_text("nearest in meaning to “a duck”")
+
+
+def test_a_photo_that_is_gone_is_a_message_whichever_answer_is_first(look) -> None:
+    looking = look()
+    looking.page.route("**/gradio_api/call/explain", lambda route: None)
+    page = looking.go("photo/none")
+    expect(page.locator("main > p.problem")).to_have_text("the photo cannot be shown any more; drop it again")
