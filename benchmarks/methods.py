@@ -30,8 +30,11 @@ from benchmarks.tuned.fitted import Answers, answers
 from benchmarks.tuned.rows import class_rows, concept_rows, pair_rows
 from benchmarks.tuned.sets import TunedSet, few_of, read_sets
 from benchmarks.tuned.settings import Arm
+from insight import ConceptModel
 from insight.attribution import Explainable
 from insight.backbones import Backbone
+from insight.heads import ConceptClassifier
+from insight.heads.activations import pooled_rows
 from insight.methods.deal import Deal
 from sae.errors import InsightError
 
@@ -145,26 +148,17 @@ class Run:
     def explainers(self, tuned: TunedSet, masks: Path) -> list[dict]:
         """Every explainer on methods that were fitted on the set's own split, on some of its test photographs."""
         target = tuned.bank.classes[-1]
-        wanted = [
-            *(arm for arm in settings.FROZEN if arm.name in (settings.ZERO_SHOT, settings.PROBE, settings.XCOOP)),
-            *(arm for arm in settings.DEALS if arm.name == settings.DEAL),
-            *(arm for arm in settings.ECORS if arm.name == settings.ECOR),
-        ]
         models: dict[str, Explainable | Backbone] = {}
-        for arm in wanted:
-            models[arm.name] = self._answers(tuned, arm, (tuned.split,), 0, settings.TUNED_FIT)[1]
-        models["concept head"] = self._concept_head(tuned)
+        for arm, often in settings.JUDGED:
+            models[arm.name] = self._answers(tuned, arm, (tuned.split,), 0, often)[1]
+        concepts = ConceptModel.from_pretrained("small", backbone=self.backbone)
+        models["concept head"] = self._concept_head(tuned, concepts)
         labels, tested = tuned.photos.labels.numpy(), tuned.split[1]
         index = tested[labels[tested] == len(tuned.bank.classes) - 1][: 1 if self.quick else settings.JUDGED_PHOTOS]
-        return self.shown(judged_rows(tuned, models, masks, index.tolist(), target, self.quick))
+        return self.shown(judged_rows(tuned, models, concepts, masks, index.tolist(), target, self.quick))
 
-    def _concept_head(self, tuned: TunedSet) -> Explainable:
+    def _concept_head(self, tuned: TunedSet, model: ConceptModel) -> Explainable:
         """Ours: a sparse head on the concepts of the shipped model, fitted on the same photographs."""
-        from insight import ConceptModel
-        from insight.heads import ConceptClassifier
-        from insight.heads.activations import pooled_rows
-
-        model = ConceptModel.from_pretrained("small", backbone=self.backbone)
         assert tuned.features.cache is not None
         head = ConceptClassifier(model, random_state=settings.DRAW)
         rows = pooled_rows(tuned.features.cache, model, head.pooling)

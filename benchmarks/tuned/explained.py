@@ -18,7 +18,10 @@ from benchmarks.heads.settings import SIDE
 from benchmarks.maps.rows import CHANGES, PLACES, rows_of
 from benchmarks.probes.metrics import pixel_classes
 from benchmarks.tuned.sets import TunedSet
+from benchmarks.tuned.settings import RISE_MASKS
+from insight import ConceptModel
 from insight.attribution import Explainable, scorer_of
+from insight.attribution.concepts import ConceptMaps
 from insight.attribution.explainers import explainer
 from insight.attribution.relevance import Relevance
 from insight.backbones import Backbone, CentreSquare
@@ -26,6 +29,7 @@ from insight.data.decode import decode
 from insight.evaluation import Case, mean_over_images
 from insight.evaluation.concept_maps import consistency, overlap, separation
 from insight.evaluation.insertion_deletion import fidelity
+from insight.evaluation.judging import Row as Judged
 from insight.evaluation.judging import judge
 from insight.methods.deal import Deal
 
@@ -71,15 +75,22 @@ def map_rows(data: str, values: Mapping[str, dict[str, np.ndarray]], controls: M
 def judged_rows(
     tuned: TunedSet,
     models: Mapping[str, Explainable | Backbone],
+    concepts: ConceptModel,
     masks: Path,
     index: Sequence[int],
     target: str,
     quick: bool,
 ) -> list[dict]:
-    """Every explainer on every fitted model: maps of one class against masks `STEM.png`, and changed photographs."""
-    few: dict[str, Any] = {"steps": 2, "samples": 1} if quick else {}
-    names = ("m2ib", "relevance", "gradcam", "captum:saliency", "centre", "random")
-    explainers = {name: explainer(name, **(few if name == "m2ib" else {})) for name in names}
+    """Every explainer on every fitted model: maps of one class against masks `STEM.png`, and changed photographs.
+
+    Two compare patches with vectors of the texts: they are asked of models that have such, on the encoder as it was.
+    """
+    few: dict[str, dict[str, Any]] = {"rise": {"masks": 2 if quick else RISE_MASKS}}
+    if quick:
+        few["m2ib"] = {"steps": 2, "samples": 1}
+    names = ("m2ib", "relevance", "gradcam", "rise", "captum:saliency", "centre", "random")
+    explainers = {name: explainer(name, **few.get(name, {})) for name in names}
+    comparing = {"similarity": explainer("similarity"), "concepts": ConceptMaps(concepts)}
     view = CentreSquare(SIDE)
     cases = []
     for i in index:
@@ -87,7 +98,13 @@ def judged_rows(
             lesion = Image.fromarray((np.asarray(image.convert("L")) > 0).astype(np.uint8))
         mask = pixel_classes(lesion, view, 2) == 1
         cases.append(Case(view(decode(tuned.files[i])), (target,), mask[None]))
-    judged = [*judge(explainers, models, cases, steps=STEPS, cell=CELL)]
+    judged: list[Judged] = []
+    for name, model in models.items():
+        scorer = scorer_of(model, (target,))
+        compares = scorer.vectors is not None and scorer.backbone is concepts.backbone
+        asked = {**explainers, **(comparing if compares else {})}
+        judged += judge(asked, {name: model}, cases, steps=STEPS, cell=CELL)
+        print(f"{tuned.name}: {name} explained", flush=True)
     found = rows_of("explainers", f"{tuned.name}, {target}", judged, (*PLACES, *CHANGES))
     return [{**row, "each": None} for row in found]
 

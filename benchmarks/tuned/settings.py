@@ -67,7 +67,7 @@ DEALS = (
 MAPS_PHOTOS = 10
 """Test photographs whose concept maps are looked at."""
 
-ECOR = "ecor, r→c"
+ECOR, WHY = "ecor, r→c", "why prompt"
 _LORA = {"adapter": "lora", "blocks": BLOCKS}
 ECOR_FIT = {"epochs": 6, "batch_size": 32}
 ORDERS = ("r->c", "c->r", "independent")
@@ -85,15 +85,23 @@ ECORS = (
         )
         for order in ORDERS
     ),
-    Arm("why prompt", "why", fit={"epochs": 1}, control=ECOR),
+    Arm(WHY, "why", fit={"epochs": 1}, control=ECOR),
 )
 TRAIN_A_CLASS, TEST_A_CLASS = 50, 30
 """Photographs of CIFAR-10 for methods that train blocks."""
 TOP_PAIRS = 5
 """Doubly Right's k."""
 
-JUDGED_PHOTOS = 3
-"""Test photographs of PH2 on which every explainer is asked of every fitted model."""
+JUDGED = (
+    *((arm, SMALL_FIT) for arm in FROZEN if arm.name in (ZERO_SHOT, PROBE, "coop", "cocoop", XCOOP)),
+    *((arm, TUNED_FIT) for arm in DEALS if arm.name in (PLAIN, DEAL)),
+    *((arm, ECOR_FIT) for arm in ECORS if arm.name in (ECOR, WHY)),
+)
+"""Fitted models that every explainer is asked of, each fitted as in its own part; a concept head stands beside them."""
+JUDGED_PHOTOS = 11
+"""Test photographs of PH2 on which they are asked: all melanomas of its own split."""
+RISE_MASKS = 64
+"""Of 4,000 as published: each is a forward pass."""
 DEAL_COST = 1.3
 """Claim: seconds of a step over one of plain fine-tuning."""
 COST_TOWER, COST_BATCH, COST_ROUNDS = "openclip:ViT-B-32/", 8, 5
