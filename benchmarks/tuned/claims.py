@@ -36,7 +36,7 @@ def claims_of(rows: Sequence[Row]) -> list[Claim]:
         elif row["part"] == "cost":
             claims.append(claim(f"{by}: {figure}", row, "times", most=DEAL_COST))
     for row in rows:
-        told = row["part"] != "cost" and (row["part"] != "explainers" or row["figure"] in EXPLAINED)
+        told = row["part"] != "cost" and ("explainers" not in row["part"] or row["figure"] in EXPLAINED)
         if told and row["against"] is None:
             unit = {"seconds": "s"}.get(row["figure"])
             model = f", {row['model']}" if row.get("model") else ""

@@ -18,7 +18,7 @@ from benchmarks.heads.settings import SIDE
 from benchmarks.maps.rows import CHANGES, PLACES, rows_of
 from benchmarks.probes.metrics import pixel_classes
 from benchmarks.tuned.sets import TunedSet
-from benchmarks.tuned.settings import RISE_MASKS
+from benchmarks.tuned.settings import JUDGED_CHANGED, RISE_MASKS
 from insight import ConceptModel
 from insight.attribution import Explainable, scorer_of
 from insight.attribution.concepts import ConceptMaps
@@ -98,14 +98,17 @@ def judged_rows(
             lesion = Image.fromarray((np.asarray(image.convert("L")) > 0).astype(np.uint8))
         mask = pixel_classes(lesion, view, 2) == 1
         cases.append(Case(view(decode(tuned.files[i])), (target,), mask[None]))
-    judged: list[Judged] = []
+    placed: list[Judged] = []
+    changed: list[Judged] = []
     for name, model in models.items():
         scorer = scorer_of(model, (target,))
         compares = scorer.vectors is not None and scorer.backbone is concepts.backbone
         asked = {**explainers, **(comparing if compares else {})}
-        judged += judge(asked, {name: model}, cases, steps=STEPS, cell=CELL)
+        placed += judge(asked, {name: model}, cases, perturb=False)
+        changed += judge(asked, {name: model}, cases[:JUDGED_CHANGED], steps=STEPS, cell=CELL)
         print(f"{tuned.name}: {name} explained", flush=True)
-    found = rows_of("explainers", f"{tuned.name}, {target}", judged, (*PLACES, *CHANGES))
+    data = f"{tuned.name}, {target}"
+    found = [*rows_of("explainers, masks", data, placed, PLACES), *rows_of("explainers, changes", data, changed, CHANGES)]
     return [{**row, "each": None} for row in found]
 
 

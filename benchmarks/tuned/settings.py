@@ -98,8 +98,8 @@ JUDGED = (
     *((arm, ECOR_FIT) for arm in ECORS if arm.name in (ECOR, WHY)),
 )
 """Fitted models that every explainer is asked of, each fitted as in its own part; a concept head stands beside them."""
-JUDGED_PHOTOS = 11
-"""Test photographs of PH2 on which they are asked: all melanomas of its own split."""
+JUDGED_PHOTOS, JUDGED_CHANGED = 8, 2
+"""Melanomas of PH2's test photographs whose maps are held against masks; of these, those whose pixels are changed."""
 RISE_MASKS = 64
 """Of 4,000 as published: each is a forward pass."""
 DEAL_COST = 1.3
