@@ -108,7 +108,8 @@ def judged_rows(
         changed += judge(asked, {name: model}, cases[:JUDGED_CHANGED], steps=STEPS, cell=CELL)
         print(f"{tuned.name}: {name} explained", flush=True)
     data = f"{tuned.name}, {target}"
-    found = [*rows_of("explainers, masks", data, placed, PLACES), *rows_of("explainers, changes", data, changed, CHANGES)]
+    found = rows_of("explainers, masks", data, placed, PLACES)
+    found += rows_of("explainers, changes", data, changed, CHANGES)
     return [{**row, "each": None} for row in found]
 
 
