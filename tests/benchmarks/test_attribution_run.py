@@ -39,7 +39,7 @@ def test_claims_hold_and_fail() -> None:
     assert not holds["average precision of relevance less that of the centre map"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_benchmark_runs(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     attribution.main([f"--data={data}", f"--work={tmp_path / 'work'}", f"--json={out}", "--quick"])

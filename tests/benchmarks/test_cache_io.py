@@ -168,7 +168,7 @@ def test_a_probe_tells_classes_apart_and_needs_two() -> None:
     assert probe_rows(features, [None] * 40) == []
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_benchmark_runs(tmp_path: Path) -> None:
     main(["--json", str(tmp_path / "io.json"), "--quick", "--threads", "1", "--folder", str(tmp_path)])
     record = json.loads((tmp_path / "io.json").read_text())

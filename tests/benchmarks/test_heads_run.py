@@ -60,6 +60,7 @@ def run(benchmark: Any, options: list[str], tmp_path: Path) -> dict:
     return record
 
 
+@pytest.mark.slow
 def test_classification_runs(options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(HEAD, "tol", 0.5)
     monkeypatch.setitem(HEAD, "max_iter", 10)
@@ -73,7 +74,7 @@ def test_classification_runs(options: list[str], tmp_path: Path, monkeypatch: py
     assert targets == {None, "at least -0.005", "at most 25", "at least 3", "at most 1.15"}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_segmentation_runs(options: list[str], tmp_path: Path) -> None:
     record = run(segmentation, options, tmp_path)
     for how in ("open vocabulary", "trained"):
@@ -81,7 +82,7 @@ def test_segmentation_runs(options: list[str], tmp_path: Path) -> None:
     assert {claim["target"] for claim in record["claims"]} == {None, "at least 0.98", "at least 0.97"}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_grounding_runs(options: list[str], tmp_path: Path) -> None:
     record = run(grounding, [*options, f"--xray={tmp_path / 'xray'}", f"--lungs={tmp_path / 'lungs'}"], tmp_path)
     rows = record["rows"]

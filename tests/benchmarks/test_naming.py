@@ -130,6 +130,7 @@ def test_training_and_held_out_photographs_are_apart(data: Path, tmp_path: Path)
         material.link_photos(data, tmp_path / "no", "train", few=0)
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs_on_any_backbone_with_a_text_space(data: Path, tmp_path: Path) -> None:
     import open_clip
 

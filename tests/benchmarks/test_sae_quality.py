@@ -57,6 +57,7 @@ def test_a_random_dictionary_explains_little_and_the_more_the_larger_k() -> None
     assert 0.2 < many < few < 1
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs_and_goes_on_from_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, kept = tmp_path / "quality.json", tmp_path / "rows.jsonl"
     arguments = ["--json", str(path), "--quick", "--archs", "topk", "--threads", "1", "--rows", str(kept)]

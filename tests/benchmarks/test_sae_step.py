@@ -155,6 +155,7 @@ def test_a_task_that_fails_says_why(tmp_path: Path) -> None:
     assert "no topk here" in missing["error"]
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs(tmp_path: Path) -> None:
     path = tmp_path / "step.json"
     main(["--json", str(path), "--quick", "--threads", "1", "--archs", "matryoshka", "--dead", "--peers", "nobody"])

@@ -148,6 +148,7 @@ def test_one_class_cannot_be_told_apart(paths: Path, capsys: pytest.CaptureFixtu
     assert "at least two classes" in line
 
 
+@pytest.mark.slow
 def test_concepts_for_a_bank_are_chosen_on_the_photos_to_learn_from(
     built: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -227,6 +227,7 @@ def test_damaged_shard_is_named(damage: str, built: Path, tmp_path: Path, capsys
     assert shard.name in fails(["relate", str(built), str(cache)], capsys)
 
 
+@pytest.mark.slow
 def test_killed_training_goes_on_to_the_same_model(built: Path, tmp_path: Path) -> None:
     cache = built.with_name("model-cache")
     flags = ["--concepts", "256", "--k", "8", "--steps", "40", "--device", "cpu"]

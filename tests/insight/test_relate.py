@@ -143,6 +143,7 @@ def test_examples_are_located_where_the_concept_is_strongest(model: Path, cache:
             assert float(map_[example.row, example.column]) == pytest.approx(example.activation) == float(map_.max())
 
 
+@pytest.mark.slow
 def test_two_processes_write_what_one_does_and_refuse_what_one_refuses(
     model: Path, cache: FeatureCache, tmp_path: Path
 ) -> None:

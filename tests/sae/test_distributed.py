@@ -46,6 +46,8 @@ from .several_processes import (
 from .test_selection import largest, largest_of_each
 from .test_trainer import contents, log_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def launch():

@@ -28,6 +28,7 @@ from .cuda_kernels import (
 
 if not INTERPRETED:
 
+    @pytest.mark.slow
     def test_every_kernel_agrees_with_its_dense_form_through_the_interpreter():
         pass_interpreted(__file__)
 

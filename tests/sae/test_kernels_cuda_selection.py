@@ -11,6 +11,7 @@ from .cuda_kernels import DEVICE, INTERPRETED, TYPES, close, normal, on_device, 
 
 if not INTERPRETED:
 
+    @pytest.mark.slow
     def test_selection_agrees_with_its_dense_form_through_the_interpreter():
         pass_interpreted(__file__)
 

@@ -18,6 +18,7 @@ FOREVER = 10**12
 
 if not INTERPRETED:
 
+    @pytest.mark.slow
     def test_steps_agree_through_the_interpreter():
         pass_interpreted(__file__)
 

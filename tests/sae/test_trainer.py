@@ -121,6 +121,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bytes(tmp_path):
     seed = int.from_bytes(os.urandom(3), "little")
     print(f"seed {seed}")

@@ -31,7 +31,7 @@ def test_a_weight_is_as_good_as_that_many_images() -> None:
     np.testing.assert_allclose(weighted.predict_proba(rows), repeated.predict_proba(rows), atol=5e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @parametrize_with_checks([ConceptClassifier()], expected_failed_checks=lambda _: dict.fromkeys(WEIGHTS, DRAWN))
 def test_scikit_learn_finds_nothing_wrong_when_the_penalty_is_chosen(estimator, check) -> None:
     check(estimator)

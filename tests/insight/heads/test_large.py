@@ -74,6 +74,7 @@ def test_a_class_has_no_more_concepts_than_it_may(little_memory) -> None:
     assert held.alpha_ > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", [None, "text"])
 def test_a_cache_whose_rows_lie_in_files_teaches_the_same(prior, tmp_path: Path, monkeypatch) -> None:
     rng = np.random.default_rng(51)
@@ -102,6 +103,7 @@ def test_label_free_learns_from_batches_too(monkeypatch) -> None:
     np.testing.assert_allclose(streamed.predict_proba(rows), exact.predict_proba(rows), atol=0.02)
 
 
+@pytest.mark.slow
 def test_nothing_dense_is_as_long_as_the_images(little_memory, tmp_path: Path, monkeypatch) -> None:
     rng = np.random.default_rng(53)
     model, photos = random_model(rng), random_photos(rng, 120)

@@ -33,7 +33,7 @@ def build_index(world: World, folder: Path, **settings: int) -> ConceptIndex:
     return ConceptIndex.build(world.model, world.cache, folder, progress=False, **settings)
 
 
-@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [pytest.param(7, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.soak)])
 def test_killed_at_any_step_it_is_no_index_or_a_whole_one_and_is_finished_by_the_next_run(
     tmp_path: Path, every: int
 ) -> None:

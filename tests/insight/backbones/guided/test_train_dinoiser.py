@@ -172,7 +172,7 @@ def test_settings_that_cannot_work_end_in_one_line(
         assert words in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_run_goes_on_to_the_same_result(configs: Path, photos: Path, tmp_path: Path) -> None:
     settings = "--size 32 --count 8 --held-out 3 --batch 3 --save-every 1 --steps 400"
     folders = ["--photos", f"{photos / 'photos'}", "--saliency", f"{photos / 'maps'}", "--out"]

@@ -83,6 +83,7 @@ TOOLS[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bytes(inputs: Path, tmp_path: Path) -> None:
     whole = TOOLS["convert"](inputs, tmp_path / "whole")
     for syncs in (2, 4):  # both times in the middle of a shard

@@ -68,6 +68,7 @@ def lying(path: Path) -> int:
 BOMBS = {make.__name__: make for make in (one_long_text, shared_beginnings, many_lines, packed, lying)}
 
 
+@pytest.mark.slow
 def test_small_files_that_stand_for_large_ones_take_little_memory(tmp_path: Path) -> None:
     """A process that may take 1 GB more than it has reads, or refuses, each of them in less than 100 MB."""
     folders = []
@@ -91,7 +92,7 @@ def in_little_memory(folders: list[Path], megabytes: int) -> list[tuple[str, flo
     return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_largest_manifest_takes_bounded_memory(tmp_path: Path) -> None:
     """Of 64 MB: nearly as many things as are allowed, and a few more."""
     manifest = make(tmp_path)

@@ -229,7 +229,7 @@ def test_a_changed_table_is_read_or_refused(tables: list[bytes], tmp_path: Path,
     fuzz_table(tmp_path / "x.parquet", tables, data)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_twenty_thousand_changed_tables_are_read_or_refused(
     tables: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,7 +246,7 @@ def test_twenty_thousand_changed_tables_are_read_or_refused(
     assert outcomes.total() >= INPUTS
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_twenty_thousand_changed_caches_are_read_or_refused(
     caches: dict[str, Any], room: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

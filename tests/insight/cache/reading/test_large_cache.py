@@ -38,6 +38,7 @@ print(before, most())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say how much memory was used")
 def test_a_cache_of_100_gb_is_read_in_less_than_1_gb_of_memory(tmp_path: Path) -> None:
     made = make_cache(tmp_path / "cache", torch.rand(256, 256, 512), [256], dtype="float16")

@@ -22,6 +22,7 @@ from sae.sources import TensorSource, TokenSource
 
 from ..made import make_cache
 
+pytestmark = pytest.mark.slow
 CLASSES, OF_CLASS, PATCHES, DIM = 128, 128, 8, 32
 IMAGES = CLASSES * OF_CLASS
 WINDOWS = 8  # of which three are mixed at a time: 6,000 pieces, of which no large cache mixes fewer

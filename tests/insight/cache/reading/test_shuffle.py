@@ -146,6 +146,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, tim
 """
 
 
+@pytest.mark.slow
 def test_a_plan_of_44_million_blocks_takes_little_memory_and_a_few_seconds() -> None:
     done = subprocess.run([sys.executable, "-c", PLAN_11_MILLION], capture_output=True, text=True, check=True)
     mebibytes, seconds = map(float, done.stdout.split())

@@ -166,10 +166,11 @@ def check(cases: dict[str, Case], points: int, capsys: pytest.CaptureFixture[str
         print(f"\n{kills} kills at {len(steps)} steps of {len(cases)} cases: the same bytes")
 
 
+@pytest.mark.slow
 def test_killed_runs_end_with_the_bytes_of_one_that_was_not(cases, capsys) -> None:
     check(cases, 40, capsys)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_thousand_kills_lose_and_double_nothing(cases, capsys) -> None:
     check(cases, 1000, capsys)

@@ -31,7 +31,7 @@ print(cache.n_images, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
     peaks = []
     for parts in (1, 12):

@@ -64,6 +64,7 @@ def wait_for(*paths: Path) -> None:
     raise AssertionError(f"{paths} did not come")
 
 
+@pytest.mark.slow
 def test_two_write_and_append_what_one_does_and_refuse_what_one_refuses(tmp_path: Path) -> None:
     photos, out = make_photos(tmp_path / "photos", 23), tmp_path / "together"
     alone = write(photos, tmp_path / "alone", tokens=3).folder
@@ -87,6 +88,7 @@ def test_two_write_and_append_what_one_does_and_refuse_what_one_refuses(tmp_path
     assert Path(f"{out} 1").exists()  # both had something to do
 
 
+@pytest.mark.slow
 def test_a_run_killed_with_two_goes_on_with_one_and_nobody_comes_between(tmp_path: Path) -> None:
     photos, out = make_photos(tmp_path / "photos", 23), tmp_path / "out"
     processes = start(2, (photos, out, 0.7, {"tokens": 3}))
