@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     if unknown := set(parts) - set(PARTS):
         raise InsightError(f"--parts: expected some of {', '.join(PARTS)}, found {', '.join(sorted(unknown))}")
     place = Workplace(options.work, options.backbone, FEW if options.quick else None)
-    sets = read_sets(place, options.data, options.cifar, options.xray)
+    sets = read_sets(place, options.data, options.cifar, options.xray) if set(parts) - {"cost"} else []
     ph2 = next((tuned for tuned in sets if tuned.photos.concepts is not None), None)
     cifar = next((few_of(tuned) for tuned in sets if tuned.name == "CIFAR-10"), None)
     run = Run(place.backbone, options.work, options.quick)
@@ -87,9 +87,9 @@ def main(arguments: list[str] | None = None) -> None:
         options.json,
         benchmark="methods",
         data={
-            "name": ", ".join(f"{tuned.name} ({len(tuned.photos):,})" for tuned in sets),
+            "name": ", ".join(f"{tuned.name} ({len(tuned.photos):,})" for tuned in sets) or "random pixels",
             "images": sum(len(tuned.photos) for tuned in sets),
-            "split": "test or cross-validated",
+            "split": "test or cross-validated" if sets else None,
         },
         settings={**constants, "backbone": options.backbone, "seeds": options.seeds, "quick": options.quick},
         rows=rows,
