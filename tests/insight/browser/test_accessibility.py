@@ -1,4 +1,4 @@
-"""Every view by the rules of axe-core: no finding that is serious or critical, by day and by night."""
+"""Every view and a report by the rules of axe-core: no finding that is serious or critical, by day and by night."""
 
 from __future__ import annotations
 
@@ -49,3 +49,8 @@ def test_the_comparison_has_no_serious_finding(look, scheme: str) -> None:
     sample(page, "Photo B", 1)
     expect(page.locator(".columns .item").first).to_be_visible()
     assert findings(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_report_has_no_serious_finding(report, scheme: str) -> None:
+    assert findings(report(color_scheme=scheme)) == []

@@ -1,4 +1,4 @@
-"""The explorer as a process of its own, and Chromium looking at it. Skipped where either cannot be had.
+"""Pages in Chromium: the explorer as a process of its own, and reports. Skipped where Chromium cannot be had.
 
 `INSIGHT_SCREENSHOTS=FOLDER pytest -m browser` keeps a picture of every view.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from insight import ConceptModel
+from insight.cli import main
 from insight.heads import ConceptClassifier
 
 try:
@@ -118,6 +119,38 @@ def look(running: Running, browser: sync_api.Browser) -> Iterator[Callable[..., 
         assert outside == []
         refused = [line for line in looking.problems if "status of 4" in line]  # what a test did wrongly on purpose
         assert [line for line in looking.problems if line not in refused] == []
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def report_file(running: Running, built: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with examples, a head and figures of a cache."""
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    arguments = ["--photos", str(photos), "--heads", str(running.model.with_name("head")), "--device", "cpu"]
+    main(["report", str(running.model), "--out", str(file), "--cache", f"{built}-cache", *arguments])
+    return file
+
+
+@pytest.fixture
+def report(report_file: Path, browser: sync_api.Browser) -> Iterator[Callable[..., sync_api.Page]]:
+    """Opens the report. It may ask for nothing but itself, and no script may run or fail."""
+    contexts, requests, problems = [], [], []
+
+    def open_page(**options: object) -> sync_api.Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+        page.goto(report_file.as_uri())
+        return page
+
+    yield open_page
+    assert [url for url in requests if not url.startswith((report_file.as_uri(), "data:"))] == []
+    assert problems == []
     for context in contexts:
         context.close()
 
