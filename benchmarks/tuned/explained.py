@@ -16,9 +16,10 @@ from torch import Tensor
 
 from benchmarks.heads.settings import SIDE
 from benchmarks.maps.rows import CHANGES, PLACES, rows_of
+from benchmarks.maps.settings import CELL, RISE_MASKS, STEPS
 from benchmarks.probes.metrics import pixel_classes
 from benchmarks.tuned.sets import TunedSet
-from benchmarks.tuned.settings import JUDGED_CHANGED, RISE_MASKS
+from benchmarks.tuned.settings import JUDGED_CHANGED
 from insight import ConceptModel
 from insight.attribution import Explainable, scorer_of
 from insight.attribution.concepts import ConceptMaps
@@ -32,8 +33,6 @@ from insight.evaluation.insertion_deletion import fidelity
 from insight.evaluation.judging import Row as Judged
 from insight.evaluation.judging import judge
 from insight.methods.deal import Deal
-
-CELL, STEPS = 14, 5
 
 
 def photos_of(tuned: TunedSet, index: Sequence[int], transform: CentreSquare) -> Tensor:

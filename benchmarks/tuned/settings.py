@@ -100,8 +100,6 @@ JUDGED = (
 """Fitted models that every explainer is asked of, each fitted as in its own part; a concept head stands beside them."""
 JUDGED_PHOTOS, JUDGED_CHANGED = 8, 2
 """Melanomas of PH2's test photographs whose maps are held against masks; of these, those whose pixels are changed."""
-RISE_MASKS = 64
-"""Of 4,000 as published: each is a forward pass."""
 DEAL_COST = 1.3
 """Claim: seconds of a step over one of plain fine-tuning."""
 COST_TOWER, COST_BATCH, COST_ROUNDS = "openclip:ViT-B-32/", 8, 5

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ class Running:
 
 @dataclass
 class Looking:
-    """A page of the explorer: what it asked for and what went wrong is kept and checked when the test is over."""
+    """A page: what it asked for and what went wrong is kept and checked when the test is over."""
 
     page: sync_api.Page
     address: str
@@ -95,17 +96,17 @@ def browser() -> Iterator[sync_api.Browser]:
 
 
 @pytest.fixture
-def look(running: Running, browser: sync_api.Browser) -> Iterator[Callable[..., Looking]]:
-    """Opens the explorer. No request may leave the explorer, no script may fail, no dialog may open."""
+def open_page(browser: sync_api.Browser) -> Iterator[Callable[..., Looking]]:
+    """Opens a page that may ask for nothing but what lies below an address. No script may fail, no dialog may open."""
     opened: list[Looking] = []
     contexts = []
 
-    def open_page(**options: object) -> Looking:
+    def new_page(address: str, **options: object) -> Looking:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
-        looking = Looking(page, running.address)
+        looking = Looking(page, address)
         page.on("request", lambda request: looking.requests.append(request.url))
         page.on("pageerror", lambda error: looking.problems.append(str(error)))
         page.on("console", lambda line: looking.problems.append(line.text) if line.type == "error" else None)
@@ -113,14 +114,20 @@ def look(running: Running, browser: sync_api.Browser) -> Iterator[Callable[..., 
         opened.append(looking)
         return looking
 
-    yield open_page
+    yield new_page
     for looking in opened:
-        outside = [url for url in looking.requests if not url.startswith((running.address, "data:", "blob:"))]
+        outside = [url for url in looking.requests if not url.startswith((looking.address, "data:", "blob:"))]
         assert outside == []
         refused = [line for line in looking.problems if "status of 4" in line]  # what a test did wrongly on purpose
         assert [line for line in looking.problems if line not in refused] == []
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def look(running: Running, open_page: Callable[..., Looking]) -> Callable[..., Looking]:
+    """Opens the explorer."""
+    return partial(open_page, running.address)
 
 
 @pytest.fixture(scope="session")
@@ -133,26 +140,15 @@ def report_file(running: Running, built: Path, photos: Path, tmp_path_factory: p
 
 
 @pytest.fixture
-def report(report_file: Path, browser: sync_api.Browser) -> Iterator[Callable[..., sync_api.Page]]:
-    """Opens the report. It may ask for nothing but itself, and no script may run or fail."""
-    contexts, requests, problems = [], [], []
+def report(report_file: Path, open_page: Callable[..., Looking]) -> Callable[..., sync_api.Page]:
+    """Opens the report."""
 
-    def open_page(**options: object) -> sync_api.Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+    def opened(**options: object) -> sync_api.Page:
+        page = open_page(report_file.as_uri(), **options).page
         page.goto(report_file.as_uri())
         return page
 
-    yield open_page
-    assert [url for url in requests if not url.startswith((report_file.as_uri(), "data:"))] == []
-    assert problems == []
-    for context in contexts:
-        context.close()
+    return opened
 
 
 @pytest.fixture
